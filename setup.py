@@ -1,0 +1,5 @@
+"""The package's metadata is in pyproject.toml; this file serves tools that still look for it."""
+
+from setuptools import setup
+
+setup()
