@@ -1,0 +1,1 @@
+"""Typed settings, environment files, and the contracts and metrics that ship."""
