@@ -1,0 +1,79 @@
+"""The `kafka` source against librdkafka's own mock cluster (a real protocol, no JVM) and against a real broker."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from intake.kafka_log import KafkaSource
+from intake.position import lag
+from tidemark.errors import Fault
+
+
+@pytest.fixture(scope="module")
+def brokers() -> Iterator[str]:
+    cluster = AdminClient({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
+    (broker,) = cluster.list_topics(timeout=10).brokers.values()
+    yield f"{broker.host}:{broker.port}"
+    del cluster
+
+
+def test_records_come_back_as_they_were_sent(brokers: str) -> None:
+    source = KafkaSource(brokers, "sent", "device_id")
+    sent = [b'{"device_id":"a","n":1}', b"no json", b"[1]", b'{"device_id":5}', b"\xff"]
+    assert source.append(sent) == 5
+    assert sorted(record.value for record in source.iter_records()) == sorted(sent)
+
+
+def test_an_entity_stays_in_one_partition_in_order(brokers: str) -> None:
+    source = KafkaSource(brokers, "keyed", "device_id")
+    source.append(b'{"device_id":"dev-%d","n":%d}' % (n % 7, n) for n in range(700))
+    stored = [record for record in source.iter_records() if b'"dev-3"' in record.value]
+    assert len({record.source_partition for record in stored}) == 1
+    assert [record.value for record in stored] == [b'{"device_id":"dev-3","n":%d}' % n for n in range(3, 700, 7)]
+
+
+def test_backlog_is_what_the_consumer_lacks(brokers: str) -> None:
+    source = KafkaSource(brokers, "backlog", "device_id")
+    source.append([b"{}"] * 10)
+    consumed = source.end_position()
+    assert source.backlog(consumed).records == 0
+    source.append([b"{}"] * 4)
+    backlog = source.backlog(consumed)
+    assert backlog.records == 4 == lag(source.end_position(), consumed)
+    assert backlog.oldest_received_at is not None
+    assert source.backlog(None).records == 14
+    assert source.has_data()
+
+
+def test_a_broker_that_is_away_gives_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("intake.kafka_log._TIMEOUT_S", 0.5)
+    monkeypatch.setattr("intake.kafka_log._DELIVERY_TIMEOUT_S", 1.0)
+    source = KafkaSource("127.0.0.1:9", "away", "device_id")
+    with pytest.raises(Fault, match="source: kafka"):
+        source.append([b"{}"])
+    with pytest.raises(Fault, match="source: kafka"):
+        source.end_position()
+
+
+@pytest.mark.kafka
+def test_a_real_broker_creates_the_topic_once_and_keeps_all_records(kafka_bootstrap: str) -> None:
+    source = KafkaSource(kafka_bootstrap, "tidemark.intake", "device_id")
+    assert source.end_position() == {"tidemark.intake": {}}
+    source.prepare()
+    KafkaSource(kafka_bootstrap, "tidemark.intake", "device_id").prepare()
+    assert not source.has_data()
+    sent = [b'{"device_id":"dev-%d"}' % n for n in range(60_000)]
+    assert [step.records for step in source.append_steps(sent)] == [50_000, 10_000]
+    assert sorted(record.value for record in source.iter_records()) == sorted(sent)
+    assert source.backlog(None).records == 60_000 == source.appended_ever()
+
+
+@pytest.mark.kafka
+def test_a_record_beyond_what_the_broker_takes_is_a_clear_failure(kafka_bootstrap: str) -> None:
+    source = KafkaSource(kafka_bootstrap, "tidemark.large", "device_id")
+    source.prepare()
+    with pytest.raises(Fault, match=r"^source: kafka: [12] of 2 records not delivered: .*size"):
+        source.append([os.urandom(3_000_000), b"{}"])
+    assert source.append([b"{}"]) == 1
