@@ -1,0 +1,1 @@
+"""The speed layer: source → lake writer and speed views. Never imports the batch layer or serving."""

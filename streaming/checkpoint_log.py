@@ -1,0 +1,132 @@
+"""What Spark's checkpoint says of the last committed batch, read without Spark.
+
+`offsets/N` holds the plan of batch N: its watermark, when it was planned, and the end offset of the source;
+`commits/N` appears when N is done and holds the watermark that N's events lead to.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pyarrow import fs
+
+from conf.locations import is_remote
+from intake.checkpoint import consumed_position
+from intake.position import SEGMENTS, Position
+from tidemark.errors import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The last committed batch. `watermark_s` and `next_watermark_s`: event time, 0 before the first event."""
+
+    batch: int
+    watermark_s: int
+    next_watermark_s: int
+    planned_at: float
+
+
+class CheckpointLog:
+    """Logs of one checkpoint with one source."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        if is_remote(uri):
+            self._files, self._root = fs.FileSystem.from_uri(uri.replace("s3a://", "s3://", 1))
+        else:
+            self._files, self._root = fs.LocalFileSystem(), uri
+
+    def last_commit(self) -> Commit | None:
+        """None before the first commit."""
+        batch = self._newest("commits")
+        if batch is None:
+            return None
+        committed = json.loads(self._lines(f"commits/{batch}")[0])
+        planned = json.loads(self._lines(f"offsets/{batch}")[0])
+        return Commit(
+            batch,
+            planned["batchWatermarkMs"] // 1000,
+            committed.get("nextBatchWatermarkMs", 0) // 1000,
+            planned["batchTimestampMs"] / 1000,
+        )
+
+    def is_settled(self) -> bool:
+        """Whether every planned batch is committed."""
+        return self._newest("offsets") == self._newest("commits")
+
+    def consumed_position(self) -> Position | None:
+        """The source position after the last commit; None before it."""
+        return consumed_position(self.uri)
+
+    def end_offset(self, batch: int) -> dict[str, Any] | None:
+        """The source offset at which a planned batch ends, as Spark writes it; None when it has none."""
+        text = self._lines(f"offsets/{batch}")[1]
+        return None if text == "-" else json.loads(text)
+
+    def segments_of(self, first: int, last: int) -> list[str]:
+        """Names of the segments that the file source took at its log numbers `first..last`."""
+        names = []
+        for number in range(first, last + 1):
+            for line in self._file_log(number):
+                entry = json.loads(line)
+                if entry["batchId"] == number:
+                    names.append(entry["path"].rsplit("/", 1)[1])
+        return names
+
+    def _file_log(self, number: int) -> list[str]:
+        """Every tenth log file is named `.compact` and holds the older entries too."""
+        path = f"sources/0/{number}"
+        found = self._files.get_file_info(f"{self._root}/{path}").type == fs.FileType.File
+        return [line for line in self._lines(path if found else f"{path}.compact") if line]
+
+    def _newest(self, folder: str) -> int | None:
+        selector = fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True)
+        try:
+            names = [info.base_name for info in self._files.get_file_info(selector)]
+        except OSError as error:
+            raise Fault(f"checkpoint {self.uri}: cannot be read: {error}") from error
+        return max((int(name) for name in names if name.isdecimal()), default=None)
+
+    def _lines(self, path: str) -> list[str]:
+        try:
+            with self._files.open_input_stream(f"{self._root}/{path}") as stream:
+                lines: list[str] = stream.read().decode().split("\n")
+        except OSError as error:
+            raise Fault(f"checkpoint {self.uri}: {path} cannot be read: {error}") from error
+        if lines[0] != "v1":
+            raise Fault(f"checkpoint {self.uri}: {path} has the unknown version {lines[0][:20]!r}")
+        return lines[1:]
+
+
+class PositionTracker:
+    """The source position that a query reaches with each batch, as `intake` writes positions."""
+
+    def __init__(self, log: CheckpointLog) -> None:
+        self._log = log
+        self._position: Position = consumed_position(log.uri) or {}
+        self._file_log = -1
+        commit = log.last_commit()
+        if SEGMENTS in self._position and commit is not None:
+            self._file_log = (log.end_offset(commit.batch) or {}).get("logOffset", -1)
+
+    @property
+    def position(self) -> Position:
+        return self._position
+
+    def advance(self, batch: int) -> Position:
+        """The position after a planned batch; the same again when the batch is replayed."""
+        offset = self._log.end_offset(batch)
+        if offset is None:
+            return self._position
+        if "logOffset" not in offset:
+            self._position = offset
+            return self._position
+        segments = self._position.setdefault(SEGMENTS, [])
+        segments += self._log.segments_of(self._file_log + 1, offset["logOffset"])
+        self._file_log = max(self._file_log, offset["logOffset"])
+        return self._position
+
+    def keep_only(self, existing: set[str]) -> None:
+        """Forget segments that were cleaned away: the position names only what a reader may still find."""
+        if SEGMENTS in self._position:
+            self._position = {SEGMENTS: [name for name in self._position[SEGMENTS] if name in existing]}

@@ -1,0 +1,103 @@
+"""What a streaming query remembers beside its checkpoint: one small JSON document, replaced atomically.
+
+It lives inside the checkpoint's folder, so that it goes when the checkpoint goes: a new checkpoint has a new identity,
+and Delta's txnAppId with it, hence data written under an older one never makes new data look written already.
+"""
+
+import json
+import os
+import uuid
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pyarrow import fs
+
+from conf.locations import is_remote
+from tidemark.errors import Fault, SettingsError
+
+_NAME = "tidemark.json"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointNote:
+    """`identity`: of this checkpoint. `source`: the kind it reads. `epoch`: of the last writer to Redis.
+
+    `delay_s`: the longest watermark delay ever used. `families`: family → event time from which its windows are
+    complete. `late`: minutes in which an event was dropped and whose windows may still be open. `records`: cumulative
+    counts of the lake writer after batch `batch`; `records_before`: those before it, the base of its replay.
+    """
+
+    identity: str
+    source: str
+    epoch: int = 0
+    delay_s: int = 0
+    families: dict[str, int | None] = field(default_factory=dict)
+    late: tuple[int, ...] = ()
+    batch: int = -1
+    records: dict[str, int] = field(default_factory=dict)
+    records_before: dict[str, int] = field(default_factory=dict)
+
+
+class NoteFile:
+    """Reads and replaces the note of one checkpoint, on disk or in an object store."""
+
+    def __init__(self, checkpoint_uri: str) -> None:
+        self._uri = checkpoint_uri
+        if is_remote(checkpoint_uri):
+            self._files, self._folder = fs.FileSystem.from_uri(checkpoint_uri.replace("s3a://", "s3://", 1))
+        else:
+            self._files, self._folder = fs.LocalFileSystem(), checkpoint_uri
+
+    def read(self) -> CheckpointNote | None:
+        """None when the checkpoint has no note."""
+        path = f"{self._folder}/{_NAME}"
+        try:
+            if self._files.get_file_info(path).type == fs.FileType.NotFound:
+                return None
+            with self._files.open_input_stream(path) as stream:
+                fields: dict[str, Any] = json.loads(stream.read())
+            return CheckpointNote(**{**fields, "late": tuple(fields["late"])})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise Fault(f"checkpoint {self._uri}: its {_NAME} cannot be read: {error}") from error
+
+    def read_or_create(self, source: str) -> CheckpointNote:
+        """The note, made and stored for a new checkpoint. SettingsError when the checkpoint reads another source."""
+        note = self.read()
+        if note is None:
+            note = CheckpointNote(uuid.uuid4().hex, source)
+            self.write(note)
+        if note.source != source:
+            raise SettingsError(
+                f"TIDEMARK_SOURCE: {source!r}, but checkpoint {self._uri} reads {note.source!r}; use other checkpoints"
+            )
+        return note
+
+    def write(self, note: CheckpointNote) -> None:
+        """Replace the note; durable when it returns."""
+        content = json.dumps(asdict(note), sort_keys=True).encode()
+        try:
+            if isinstance(self._files, fs.LocalFileSystem):
+                _replace_local(Path(self._folder), content)
+            else:
+                with self._files.open_output_stream(f"{self._folder}/{_NAME}") as stream:
+                    stream.write(content)
+        except OSError as error:
+            raise Fault(f"checkpoint {self._uri}: its {_NAME} cannot be written: {error}") from error
+
+    def update(self, note: CheckpointNote, **changes: Any) -> CheckpointNote:
+        """The note with `changes`, stored when they are any."""
+        changed = replace(note, **changes)
+        if changed != note:
+            self.write(changed)
+        return changed
+
+
+def _replace_local(folder: Path, content: bytes) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".{_NAME}.draft"
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, folder / _NAME)

@@ -1,0 +1,171 @@
+"""Redis writes behind a fence: a writer that a newer one has replaced is refused, whatever it still tries.
+
+Fence value: `epoch:batch:checkpoint` of the newest write. A start of a query claims the next epoch; within one, batches
+only grow, and each follows the one before: a fence that is gone or behind means that Redis has lost writes. The
+identity of the checkpoint says whose views Redis holds.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from tidemark import keys
+from tidemark.errors import StaleWriter, ViewsUnavailable
+
+Command = Sequence[bytes | str | int | float]
+SET_NEWER = "SET_NEWER"
+"""Own command `(SET_NEWER, key, stamp, value, ttl_s)`: SET unless the key holds a value with a greater stamp. The value
+is JSON that begins with `{"window_start":"<stamp>"`; stamps compare as text."""
+
+_MAX_ARGUMENTS = 4000
+_MAX_BYTES = 1 << 20
+_PIPELINE = 8
+_RETRIES = 3
+_TIMEOUT_S = 30
+
+# ARGV: epoch, batch, checkpoint, then per command: number of words, words. Trap: unpack takes less than 8000 values.
+_WRITE = """
+local fence = redis.call('GET', KEYS[1])
+if not fence then return redis.error_reply('LOST no fence') end
+local epoch, batch = string.match(fence, '^(%-?%d+):(%-?%d+):')
+epoch, batch = tonumber(epoch), tonumber(batch)
+local mine_e, mine_b = tonumber(ARGV[1]), tonumber(ARGV[2])
+if epoch > mine_e or (epoch == mine_e and batch > mine_b) then return redis.error_reply('STALE ' .. fence) end
+if epoch < mine_e or batch < mine_b - 1 then return redis.error_reply('LOST ' .. fence) end
+local i = 4
+while i <= #ARGV do
+  local n = tonumber(ARGV[i])
+  if ARGV[i + 1] == 'SET_NEWER' then
+    local held = redis.call('GET', ARGV[i + 2])
+    local stamp = held and string.match(held, '^{"window_start":"([^"]*)"')
+    if not stamp or stamp <= ARGV[i + 3] then redis.call('SET', ARGV[i + 2], ARGV[i + 4], 'EX', ARGV[i + 5]) end
+  else
+    redis.call(unpack(ARGV, i + 1, i + n))
+  end
+  i = i + n + 1
+end
+redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2] .. ':' .. ARGV[3])
+return 1
+"""
+_CLAIM = """
+local epoch = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), tonumber(ARGV[1])) + 1
+redis.call('SET', KEYS[1], string.format('%d', epoch))
+redis.call('SET', KEYS[2], string.format('%d', epoch) .. ':' .. ARGV[2] .. ':' .. ARGV[3])
+return epoch
+"""
+
+
+class ViewsLost(ViewsUnavailable):
+    """Redis lacks what this writer wrote before: the views must be rebuilt before the next write."""
+
+
+def connect(url: str) -> redis.Redis:
+    """A client that retries a broken connection a few times, then raises."""
+    retry = Retry(ExponentialBackoff(cap=1, base=0.05), _RETRIES)
+    return redis.Redis.from_url(url, retry=retry, socket_timeout=_TIMEOUT_S, socket_connect_timeout=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The newest write that Redis knows of."""
+
+    epoch: int
+    batch: int
+    checkpoint: str
+
+
+class FencedWriter:
+    """The writer of one (contract, lane). Safe to use again after an error: everything it writes is absolute."""
+
+    def __init__(self, client: redis.Redis, contract: str, lane: str, checkpoint: str) -> None:
+        self.client = client
+        self.checkpoint = checkpoint
+        self.contract = contract
+        self.lane = lane
+        self._fence = keys.fence(contract, lane)
+        self._write = client.register_script(_WRITE)
+        self._claim = client.register_script(_CLAIM)
+        self.epoch = 0
+
+    def fence(self) -> Fence | None:
+        """None when Redis never heard of this lane, or has lost it."""
+        with answering():
+            held = self.client.get(self._fence)
+        if held is None:
+            return None
+        text = held.decode() if isinstance(held, bytes) else held
+        epoch, batch, checkpoint = text.split(":", 2)
+        return Fence(int(epoch), int(batch), checkpoint)
+
+    def claim(self, above: int, committed: int) -> int:
+        """Take the next epoch, greater than `above`; `committed`: the last committed batch. Older writers are out."""
+        with answering():
+            epoch_key = keys.epoch(self.contract, self.lane)
+            self.epoch = int(self._claim(keys=[epoch_key, self._fence], args=[above, committed, self.checkpoint]))
+        return self.epoch
+
+    def holds(self) -> bool:
+        """Whether the fence is still there and ours. StaleWriter when a newer writer has taken over."""
+        fence = self.fence()
+        if fence is not None and fence.epoch > self.epoch:
+            raise StaleWriter(f"{self.contract}/{self.lane}: epoch {self.epoch} was replaced by {fence.epoch}")
+        return fence is not None and fence.epoch == self.epoch
+
+    def write(self, batch: int, commands: Iterable[Command], last: Iterable[Command] = ()) -> None:
+        """Apply `commands`, then `last` in one step of its own. StaleWriter, ViewsLost or ViewsUnavailable."""
+        with answering(f"{self.contract}/{self.lane} at {self.epoch}:{batch}"):
+            pending: list[list[Any]] = []
+            for arguments in _chunks(commands):
+                pending.append(arguments)
+                if len(pending) == _PIPELINE:
+                    self._send(batch, pending)
+                    pending = []
+            self._send(batch, pending)
+            self._send(batch, [list(_flat(last))])
+
+    def _send(self, batch: int, chunks: list[list[Any]]) -> None:
+        if not chunks:
+            return
+        with self.client.pipeline(transaction=False) as pipe:
+            for arguments in chunks:
+                self._write(keys=[self._fence], args=[self.epoch, batch, self.checkpoint, *arguments], client=pipe)
+            pipe.execute()
+
+
+@contextmanager
+def answering(what: str = "speed views") -> Iterator[None]:
+    """Turns Redis's errors into ours: STALE → StaleWriter, LOST → ViewsLost, any other → ViewsUnavailable."""
+    try:
+        yield
+    except redis.RedisError as error:
+        text = str(error)
+        if "STALE" in text:
+            raise StaleWriter(f"{what}: a newer stream has taken over") from error
+        if "LOST" in text:
+            raise ViewsLost(f"{what}: Redis has lost what was written before") from error
+        raise ViewsUnavailable(f"{what}: Redis does not answer: {text}") from error
+
+
+def _flat(commands: Iterable[Command]) -> Iterator[Any]:
+    for command in commands:
+        yield len(command)
+        yield from command
+
+
+def _chunks(commands: Iterable[Command]) -> Iterator[list[Any]]:
+    """Commands as argument lists of bounded number and size."""
+    chunk: list[Any] = []
+    size = 0
+    for command in commands:
+        if chunk and (len(chunk) + len(command) > _MAX_ARGUMENTS or size > _MAX_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk += [len(command), *command]
+        size += sum(len(word) for word in command if isinstance(word, bytes))
+    if chunk:
+        yield chunk

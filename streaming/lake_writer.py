@@ -1,0 +1,118 @@
+"""The lake writer of a contract: every record to bronze, valid ones as events, broken ones to quarantine.
+
+Each micro-batch is parsed once, then appended to two Delta tables. Both appends carry the checkpoint's identity and the
+batch number as Delta transaction, so a replayed batch is written once, and a new checkpoint never counts as a replay.
+"""
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.streaming.query import StreamingQuery
+
+from conf.settings import Settings
+from intake.source import Source
+from quality.stream_check import event_columns, parse_events
+from streaming.checkpoint_log import CheckpointLog
+from streaming.checkpoint_note import CheckpointNote, NoteFile
+from streaming.query_lane import QueryLane, Session
+from streaming.sources import read_source
+from tidemark.contracts import ContractSet
+from tidemark.keys import LAKE_LANE, LakeTables
+
+_POSITION = ("source", "source_partition", "source_offset")
+
+
+class LakeWriter(QueryLane):
+    """Counts received, valid (with repetitions) and quarantined records; `note` holds them after each batch."""
+
+    def __init__(self, session: Session, settings: Settings, contract: ContractSet, source: Source) -> None:
+        super().__init__(session, settings, contract, LAKE_LANE)
+        self._source = source
+        self._tables = LakeTables(settings.lake_uri)
+        self._notes = NoteFile(self.checkpoint)
+        self._log = CheckpointLog(self.checkpoint)
+        self.note: CheckpointNote
+
+    def last_note(self) -> CheckpointNote | None:
+        """The note in hand, or the stored one when this process has not started the query."""
+        return getattr(self, "note", None) or self._notes.read()
+
+    def has_work(self) -> bool:
+        """Whether there are unread records or a batch that did not finish."""
+        position = self._log.consumed_position()
+        return self._source.backlog(position).records > 0 or not self._log.is_settled()
+
+    def start(self, *, once: bool) -> None:
+        """Run on the checkpoint. `once`: end when all is read."""
+        self.prepare()
+        every = f"{self.settings.lake_trigger_s} seconds"
+        self.launch({"availableNow": True} if once else {"processingTime": every}, "append")
+
+    def prepare(self) -> None:
+        self.note = self._notes.read_or_create(self.settings.source)
+
+    def frame(self) -> DataFrame:
+        records = read_source(self.spark, self.settings, self.contract.name)
+        return parse_events(records, self.contract, self.settings)
+
+    def handle(self, frame: DataFrame, query: StreamingQuery, batch: int) -> None:
+        parsed = frame.persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            received, quarantined = parsed.transform(count_records).first()  # type: ignore[misc]
+            if received > quarantined:
+                events = parsed.transform(select_events, self.contract)
+                self._append(events, self._tables.bronze_events(self.contract.name), batch)
+            if quarantined:
+                broken = parsed.transform(select_quarantine)
+                self._append(broken, self._tables.bronze_quarantine(self.contract.name), batch)
+        finally:
+            parsed.unpersist()
+        self._count(batch, received, quarantined)
+
+    def _append(self, rows: DataFrame, table: str, batch: int) -> None:
+        (
+            rows.write.format("delta")
+            .mode("append")
+            .option("mergeSchema", "true")
+            .option("txnAppId", self.note.identity)
+            .option("txnVersion", batch)
+            .partitionBy("ingest_date")
+            .save(table)
+        )
+
+    def _count(self, batch: int, received: int, quarantined: int) -> None:
+        """Add a batch to the counts, once: a replay starts from the counts before it."""
+        before = self.note.records_before if self.note.batch == batch else self.note.records
+        added = {"received": received, "valid": received - quarantined, "quarantined": quarantined}
+        total = {name: before.get(name, 0) + count for name, count in added.items()}
+        self.note = self._notes.update(self.note, batch=batch, records=total, records_before=before)
+
+
+def count_records(parsed: DataFrame) -> DataFrame:
+    """One row: received, quarantined."""
+    return parsed.agg(F.count(F.lit(1)), F.count_if(F.size("reasons") > 0))
+
+
+def select_events(parsed: DataFrame, contract: ContractSet) -> DataFrame:
+    """Rows of bronze/events: one per valid record, repetitions included."""
+    return parsed.where(F.size("reasons") == 0).select(
+        "raw",
+        "received_at",
+        *_POSITION,
+        "contract_version",
+        *event_columns(contract),
+        F.to_date("received_at").alias("ingest_date"),
+    )
+
+
+def select_quarantine(parsed: DataFrame) -> DataFrame:
+    """Rows of bronze/quarantine: one per broken record, raw, with every reason."""
+    return parsed.where(F.size("reasons") > 0).select(
+        "raw",
+        "raw_bytes",
+        "reasons",
+        F.lit("contract").alias("stage"),
+        "received_at",
+        *_POSITION,
+        F.to_date("received_at").alias("ingest_date"),
+    )

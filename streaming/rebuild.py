@@ -1,0 +1,85 @@
+"""Fills an empty Redis from a query's own state: every window that is still open, as the stream would write it.
+
+Windows that have left the state are gone with Redis; the families' `covered_from` says so until the batch has sealed
+them. State holds aggregation *buffers*, not results: where the two differ, the result is computed here.
+"""
+
+import pyarrow as pa
+import redis
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from tidemark import keys
+from tidemark.metrics.model import Metric
+from tidemark.metrics.slots import LAYOUTS, Slot
+from tidemark.windows import WINDOWS, floor_to
+
+_BUFFERS: dict[str, tuple[str, ...]] = {
+    "avg": ("double", "bigint"),
+    "count": ("bigint",),
+    "var_pop": ("double", "double", "double"),
+    "hll": ("binary",),
+    "kll": ("binary",),
+}
+"""Spark's buffer columns of an aggregate; sum, min and max keep the result itself."""
+
+
+def restore_open_windows(spark: SparkSession, checkpoint: str, lane: str, batch: int) -> pa.Table:
+    """The groups in the state after a committed batch, in the columns of `aggregate_state`."""
+    state = (
+        spark.read.format("statestore")
+        .option("batchId", batch)
+        .option("operatorId", 0)
+        .option("storeName", "default")
+        .load(checkpoint)
+    )
+    return state.transform(read_results, LAYOUTS[lane]).toArrow()
+
+
+def read_results(state: DataFrame, layout: tuple[Slot, ...]) -> DataFrame:
+    """State rows (`key`, `value`) → results. Buffers are addressed by place: their names repeat."""
+    types = [(slot, a, output) for slot in layout for a, output in zip(slot.aggregates, slot.outputs, strict=True)]
+    fields: list[str] = []
+    results: list[Column] = []
+    for slot, aggregate, output in types:
+        names = [f"b{len(fields) + i}" for i in range(len(_buffer(slot, aggregate)))]
+        fields += [f"{name}: {kind}" for name, kind in zip(names, _buffer(slot, aggregate), strict=True)]
+        results.append(_result(aggregate, [F.col(f"value.{name}") for name in names]).alias(output))
+    placed = state.select("key", F.col("value").cast(f"struct<{','.join(fields)}>").alias("value"))
+    start = F.unix_seconds("key.window.start").alias("start")
+    return placed.select("key.family", "key.part", "key.wlen", start, "key.dims_key", *results)
+
+
+def open_from(metric: Metric, watermark_s: int, covered_from: int | None) -> int | None:
+    """First event time from which the state holds every window of a metric, whatever its length."""
+    if watermark_s == 0:
+        return covered_from
+    edge = floor_to(watermark_s, min(metric.windows))
+    return edge if covered_from is None else max(edge, covered_from)
+
+
+def wipe_views(client: redis.Redis, contract: str, lane: str, metrics: tuple[Metric, ...]) -> None:
+    """Remove what another checkpoint, or a Redis that lost writes, left of a lane: half a view is worse than none."""
+    for metric in metrics:
+        for length in WINDOWS.values():
+            index = keys.speed_index(metric.family, length)
+            starts = [int(member) for member in client.zrange(index, 0, -1)]  # type: ignore[arg-type]
+            doomed = [keys.speed_window(metric.family, length, start) for start in starts]
+            for at in range(0, len(doomed), 1000):
+                client.unlink(*doomed[at : at + 1000])
+            client.unlink(index)
+    client.unlink(keys.progress(contract, lane), keys.late(contract, lane))
+    if lane == "exact":
+        client.unlink(keys.accepted(contract))
+
+
+def _buffer(slot: Slot, aggregate: str) -> tuple[str, ...]:
+    return _BUFFERS.get(aggregate, (slot.spark_type,))
+
+
+def _result(aggregate: str, buffers: list[Column]) -> Column:
+    if aggregate == "avg":
+        return F.try_divide(buffers[0], buffers[1])
+    if aggregate == "var_pop":
+        return F.try_divide(buffers[2], buffers[0])
+    return buffers[0]

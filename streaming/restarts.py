@@ -1,0 +1,78 @@
+"""When a query fails: start it again a few times, ever later, then give up and say which and why."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from streaming.query_lane import QueryLane
+from tidemark.errors import Fault, StaleWriter, TidemarkError, UserError
+
+LOG = structlog.get_logger()
+LIMIT = 4
+"""Failures within FORGET_S after which a query is given up."""
+FORGET_S = 600.0
+FIRST_WAIT_S = 1.0
+
+
+class QueryFailed(Fault):
+    """A streaming query failed and did not recover."""
+
+
+@dataclass(slots=True)
+class _History:
+    failures: int = 0
+    last_s: float = 0.0
+    again_at_s: float | None = None
+
+
+class Restarts:
+    """Failures of the lanes of one contract, by lane."""
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self._histories: dict[str, _History] = {}
+
+    def start(self, lane: QueryLane, *, once: bool) -> None:
+        """Start a lane; a failure to start counts like any other."""
+        try:
+            lane.start(once=once)
+        except Exception as error:  # noqa: BLE001  whatever it was, it is counted and told
+            self._failed(lane, error)
+
+    def look_after(self, lane: QueryLane, *, once: bool) -> None:
+        """Note a failure, or start again when its wait is over. QueryFailed when it failed too often."""
+        history = self._histories.get(lane.lane)
+        if history is not None and history.again_at_s is not None:
+            if self._clock_s() >= history.again_at_s:
+                history.again_at_s = None
+                self.start(lane, once=once)
+        elif lane.finished() and lane.failure is not None:
+            self._failed(lane, lane.failure)
+
+    def is_waiting(self, lane: QueryLane) -> bool:
+        history = self._histories.get(lane.lane)
+        return history is not None and history.again_at_s is not None
+
+    def _failed(self, lane: QueryLane, error: BaseException) -> None:
+        if isinstance(error, UserError | StaleWriter):
+            raise error
+        now_s = self._clock_s()
+        history = self._histories.setdefault(lane.lane, _History())
+        if now_s - history.last_s > FORGET_S:
+            history.failures = 0
+        history.failures += 1
+        history.last_s = now_s
+        if history.failures >= LIMIT:
+            raise QueryFailed(f"{lane.name} failed {history.failures} times: {describe(error)}") from error
+        wait_s = FIRST_WAIT_S * 2 ** (history.failures - 1)
+        history.again_at_s = now_s + wait_s
+        LOG.warning("query failed, starting again", query=lane.name, wait_s=wait_s, error=describe(error))
+
+
+def describe(error: BaseException) -> str:
+    """One line. Errors of Spark carry whole plans and stack traces."""
+    text = str(error).strip() or type(error).__name__
+    line = text.splitlines()[0]
+    return line if isinstance(error, TidemarkError) else f"{type(error).__name__}: {line[:500]}"

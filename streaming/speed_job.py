@@ -1,0 +1,104 @@
+"""The speed layer as a process: `spark-submit streaming/speed_job.py --env local [--once] [--source-contract C]…`.
+
+Drains the configured source into the lake and the speed views. Exit 0 at the end of `--once` and after SIGTERM or
+SIGINT, 1 naming the query that could not recover, 2 for wrong use.
+"""
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if __name__ == "__main__":
+    # spark-submit puts this file's folder on the path, not the project's.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from conf.settings import Settings, load_settings
+from runtime.logs import configure_logging
+from runtime.redis_server import redis_url
+from runtime.spark_session import build_session
+from streaming.fenced_writer import connect
+from streaming.supervisor import Show, Supervisor
+from tidemark.errors import TidemarkError, UserError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_STREAMING = {
+    # An idle query asks its source this often for news.
+    "spark.sql.streaming.pollingDelay": "50ms",
+    # Counting all keys of a state store costs a read before every write.
+    "spark.sql.streaming.stateStore.rocksdb.trackTotalNumberOfRows": "false",
+    "spark.sql.streaming.minBatchesToRetain": "20",
+    "spark.sql.streaming.numRecentProgressUpdates": "10",
+    # Concurrent appends of one small table each: no need to sort for statistics of 32 columns of raw text.
+    "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "16",
+}
+
+
+def run(
+    settings: Settings, contracts: Sequence[str] = (), *, once: bool, show: Show | None = None
+) -> list[dict[str, Any]]:
+    """Run the speed layer in this process; a summary per contract at its end. TidemarkError when it cannot go on."""
+
+    @cache
+    def session() -> "SparkSession":
+        built.append(True)
+        return build_session("tidemark-speed", settings, extra=_STREAMING)
+
+    built: list[bool] = []
+    client = connect(redis_url(settings))
+    supervisor = Supervisor(session, settings, client, contracts)
+    try:
+        with _stop_on_signals() as stop:
+            return supervisor.run(once=once, stop=stop, show=show)
+    finally:
+        client.close()
+        if built:
+            session().stop()
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set; the former handlers come back afterwards."""
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, run, exit code."""
+    parser = argparse.ArgumentParser(prog="speed_job", description="The speed layer of Tidemark.")
+    parser.add_argument("--env", choices=("local", "test", "aws"))
+    parser.add_argument("--once", action="store_true", help="drain what is there, then exit")
+    parser.add_argument("--source-contract", action="append", default=[], help="only this contract; may be repeated")
+    given = parser.parse_args(argv)
+    try:
+        settings = load_settings(given.env)
+        configure_logging(settings)
+        run(settings, given.source_contract, once=given.once)
+    except TidemarkError as error:
+        print(f"speed_job: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,222 @@
+"""The speed views of one contract and lane: from accepted events to absolute partials in Redis.
+
+Each micro-batch runs one action, then writes behind the fence: windows, indexes, accepted minutes, late minutes, and
+the progress record last. A replayed batch writes the same bytes.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+import redis
+from pyspark.sql import DataFrame
+from pyspark.sql.streaming.query import StreamingQuery
+
+from conf.settings import Settings
+from intake.source import Source
+from quality.stream_check import parse_events
+from streaming.batch_facts import BatchFacts, read_batch_facts
+from streaming.checkpoint_log import CheckpointLog, Commit, PositionTracker
+from streaming.checkpoint_note import CheckpointNote, NoteFile
+from streaming.covered_from import cover_families, unseen_by_new
+from streaming.fenced_writer import Command, FencedWriter
+from streaming.query_lane import QueryLane, Session
+from streaming.rebuild import open_from, restore_open_windows, wipe_views
+from streaming.sources import read_source
+from streaming.speed_views import (
+    accept_once,
+    aggregate_state,
+    bucket_s,
+    explode_families,
+    keep_valid,
+    observe_events,
+    watermark_delay_s,
+)
+from streaming.view_rows import ViewRows
+from tidemark import keys
+from tidemark.contracts import ContractSet
+from tidemark.keys import EVENTS_WINDOW_S
+from tidemark.metrics.model import Metric
+from tidemark.progress import Progress
+from tidemark.windows import WINDOWS, floor_to
+
+_LONGEST_S = max(WINDOWS.values())
+
+
+class SpeedLane(QueryLane):
+    """`metrics`: those of this lane. `now_s`: the clock, seconds."""
+
+    def __init__(
+        self,
+        session: Session,
+        settings: Settings,
+        contract: ContractSet,
+        lane: str,
+        metrics: Sequence[Metric],
+        source: Source,
+        client: redis.Redis,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(session, settings, contract, lane)
+        self._metrics = tuple(metrics)
+        self._source = source
+        self._client = client
+        self._now_s = now_s
+        self._log = CheckpointLog(self.checkpoint)
+        self._notes = NoteFile(self.checkpoint)
+        self._rows = ViewRows(contract.name, self._metrics)
+        self._note: CheckpointNote
+        self._writer: FencedWriter
+        self._position: PositionTracker
+        self._progress: Progress
+
+    def has_work(self) -> bool:
+        """Whether a start would change anything: unread records, an unfinished batch, other metrics, lost views."""
+        note, commit = self._notes.read(), self._log.last_commit()
+        if note is None or commit is None:
+            return self._source.has_data()
+        if set(note.families) != {metric.family for metric in self._metrics} or not self._log.is_settled():
+            return True
+        writer = FencedWriter(self._client, self.contract.name, self.lane, note.identity)
+        behind = self._source.backlog(PositionTracker(self._log).position).records
+        return behind > 0 or not self._views_intact(writer, commit)
+
+    def has_commits(self) -> bool:
+        return self._log.last_commit() is not None
+
+    def covered_from(self) -> dict[str, int | None]:
+        """family → event time from which its windows are complete, as stored beside the checkpoint."""
+        note = self._notes.read()
+        return dict(note.families) if note else {}
+
+    def restore(self) -> str:
+        """Bring the views back without running the query: `intact`, `restored`, or `none yet`."""
+        note, commit = self._notes.read(), self._log.last_commit()
+        if note is None or commit is None:
+            return "none yet"
+        if self._views_intact(FencedWriter(self._client, self.contract.name, self.lane, note.identity), commit):
+            return "intact"
+        self.prepare()
+        return "restored"
+
+    def start(self, *, once: bool) -> None:
+        """Take over from any older writer, repair what Redis lost, then run. `once`: end when all is read."""
+        self.prepare()
+        every = f"{self.settings.speed_trigger_s} seconds"
+        self.launch({"availableNow": True} if once else {"processingTime": every}, "update")
+
+    def prepare(self) -> None:
+        """Everything of a start but the query."""
+        self._note = self._notes.read_or_create(self.settings.source)
+        commit = self._log.last_commit()
+        self._writer = FencedWriter(self._client, self.contract.name, self.lane, self._note.identity)
+        intact = self._views_intact(self._writer, commit)
+        epoch = self._writer.claim(self._note.epoch, commit.batch if commit else -1)
+        self._position = PositionTracker(self._log)
+        self._position.keep_only(set(self._source.end_position().get("segments", ())))
+        known = self._note.families if intact else self._repair(commit)
+        delay_s = max(self._note.delay_s, watermark_delay_s(self.contract.newest))
+        now_s = self._now_s()
+        unseen = unseen_by_new(commit, self._source, self.contract.newest, delay_s, now_s)
+        families = cover_families(self._metrics, known, unseen)
+        self._note = self._notes.update(self._note, epoch=epoch, delay_s=delay_s, families=families)
+        self._progress = self._resumed(commit)
+        if commit is not None:
+            self._writer.write(commit.batch, (), [self._progress_command()])
+
+    def frame(self) -> DataFrame:
+        records = read_source(self.spark, self.settings, self.contract.name)
+        parsed = parse_events(records, self.contract, self.settings)
+        return (
+            parsed.transform(keep_valid, self.contract, self._metrics)
+            .transform(observe_events, self.contract)
+            .transform(accept_once, self.contract)
+            .transform(explode_families, self._metrics, self.lane)
+            .transform(aggregate_state, self.lane)
+        )
+
+    def handle(self, frame: DataFrame, query: StreamingQuery, batch: int) -> None:
+        rows = frame.toArrow()
+        facts = read_batch_facts(query, batch)
+        self._remember_late(facts)
+        self._progress = self._advanced(facts)
+        commands = [*self._rows.commands(rows), *self._late_commands(facts)]
+        self._writer.write(batch, commands, [self._progress_command()])
+
+    def holds_views(self) -> bool:
+        """Whether Redis still has what this lane wrote; StaleWriter when another stream took over."""
+        return self._writer.holds()
+
+    def forget_segments(self, existing: set[str]) -> None:
+        with self._in_batch:
+            self._position.keep_only(existing)
+
+    def _views_intact(self, writer: FencedWriter, commit: Commit | None) -> bool:
+        """Whether Redis holds the views of this checkpoint, up to its last commit."""
+        fence = writer.fence()
+        if fence is None or fence.checkpoint != writer.checkpoint or fence.batch < (commit.batch if commit else -1):
+            return False
+        return commit is None or bool(self._client.exists(keys.progress(self.contract.name, self.lane)))
+
+    def _repair(self, commit: Commit | None) -> dict[str, int | None]:
+        """Empty the lane's views, then restore what the state holds. Families → covered from."""
+        wipe_views(self._client, self.contract.name, self.lane, self._metrics)
+        if commit is None:
+            return {}
+        batch = commit.batch
+        rows = restore_open_windows(self.spark, self.checkpoint, self.lane, batch)
+        late = [("ZADD", keys.late(self.contract.name, self.lane), m, m) for m in self._note.late]
+        self._writer.write(batch, [*self._rows.commands(rows), *late])
+        kept = {m.family: m for m in self._metrics if m.family in self._note.families}
+        return {
+            family: open_from(metric, commit.watermark_s, self._note.families[family])
+            for family, metric in kept.items()
+        }
+
+    def _resumed(self, commit: Commit | None) -> Progress:
+        """Where the lane stands before its first batch of this run."""
+        held = self._client.get(keys.progress(self.contract.name, self.lane))
+        before = Progress.from_json(held) if held else None
+        newest = self.contract.newest
+        guess = commit.next_watermark_s + self._note.delay_s if commit and commit.next_watermark_s else None
+        return Progress(
+            epoch=self._writer.epoch,
+            batch=commit.batch if commit else -1,
+            as_of=before.as_of if before else commit.planned_at if commit else self._now_s(),
+            watermark=commit.watermark_s + bucket_s(newest) if commit and commit.watermark_s else None,
+            max_event_time=before.max_event_time if before else guess,
+            position=self._position.position,
+            families=self._note.families,
+        )
+
+    def _advanced(self, facts: BatchFacts) -> Progress:
+        """Progress after a batch. Trap: never count up from the record in hand: a replay would count twice."""
+        before = self._progress
+        seen = [t for t in (before.max_event_time, facts.max_event_time) if t is not None]
+        received = min(facts.received_through or 0.0, facts.planned_at)
+        return Progress(
+            epoch=self._writer.epoch,
+            batch=facts.batch,
+            as_of=max(before.as_of, received) if before.batch >= 0 else received,
+            watermark=None if facts.watermark is None else facts.watermark + bucket_s(self.contract.newest),
+            max_event_time=max(seen, default=None),
+            position=self._position.advance(facts.batch),
+            families=self._note.families,
+        )
+
+    def _late_minutes(self, facts: BatchFacts) -> list[int]:
+        return sorted({floor_to(bucket, EVENTS_WINDOW_S) for bucket in facts.late_buckets})
+
+    def _late_commands(self, facts: BatchFacts) -> list[Command]:
+        key = keys.late(self.contract.name, self.lane)
+        return [("ZADD", key, minute, minute) for minute in self._late_minutes(facts)]
+
+    def _remember_late(self, facts: BatchFacts) -> None:
+        """Late minutes of windows that are still open, durable before the commit: a rebuilt Redis needs them."""
+        minutes = self._late_minutes(facts)
+        if minutes:
+            open_since = floor_to(facts.late_through, _LONGEST_S)
+            kept = {minute for minute in (*self._note.late, *minutes) if minute >= open_since}
+            self._note = self._notes.update(self._note, late=tuple(sorted(kept)))
+
+    def _progress_command(self) -> Command:
+        return ("SET", keys.progress(self.contract.name, self.lane), self._progress.to_json())

@@ -1,0 +1,116 @@
+"""From collected state rows to Redis commands: packed partials, indexes, accepted minutes, published values."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streaming.fenced_writer import SET_NEWER, Command
+from tidemark import keys
+from tidemark.dims import decode_dims
+from tidemark.keys import EVENTS_FAMILY
+from tidemark.metrics.model import Metric
+from tidemark.metrics.slots import place, unslot
+from tidemark.partials import PartialCodec, finalise
+from tidemark.windows import iso
+
+_HASH_FIELDS = 500
+"""Fields of one HSET: enough to amortise it, few enough for Lua's stack."""
+
+
+class ViewRows:
+    """Turns the rows of one micro-batch into commands. Rows of families it does not know are ignored."""
+
+    def __init__(self, contract: str, metrics: Sequence[Metric]) -> None:
+        self._contract = contract
+        self._families = {metric.family: MetricRows(metric) for metric in metrics}
+
+    def commands(self, rows: pa.Table) -> Iterator[Command]:
+        """`rows`: family, part, wlen, start, dims_key and slots; one row per group and part."""
+        if rows.num_rows == 0:
+            return
+        for family in pc.unique(rows["family"]).to_pylist():
+            mine = rows.filter(pc.equal(rows["family"], family))
+            if family == EVENTS_FAMILY:
+                yield from self._accepted(mine)
+            elif family in self._families:
+                yield from self._families[family].commands(mine)
+
+    def _accepted(self, rows: pa.Table) -> Iterator[Command]:
+        key = keys.accepted(self._contract)
+        pairs = list(zip(rows["start"].to_pylist(), rows["long_sum0"].to_pylist(), strict=True))
+        for at in range(0, len(pairs), _HASH_FIELDS):
+            yield ("HSET", key, *(word for pair in pairs[at : at + _HASH_FIELDS] for word in pair))
+
+
+class MetricRows:
+    """Commands of one metric."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+        self._codec = PartialCodec(metric)
+        parts = sorted({placement.part for placement in place(metric)})
+        self._columns = [(part, unslot(metric, part)) for part in parts]
+
+    def commands(self, rows: pa.Table) -> Iterator[Command]:
+        """HSET and ZADD per touched window, then what the metric publishes."""
+        groups, packed = self._pack(rows)
+        if not packed:
+            return
+        lengths = groups["wlen"].to_numpy()
+        starts = groups["start"].to_numpy()
+        dims_keys = groups["dims_key"].to_pylist()
+        edges = np.flatnonzero((np.diff(lengths) != 0) | (np.diff(starts) != 0)) + 1
+        for low, high in zip([0, *edges], [*edges, len(packed)], strict=True):
+            yield from self._window(int(lengths[low]), int(starts[low]), dims_keys[low:high], packed[low:high])
+        if self._metric.publish:
+            finest = min(self._metric.windows)
+            for i in np.flatnonzero(lengths == finest):
+                yield from self._publish(finest, int(starts[i]), dims_keys[i], packed[i])
+
+    def _pack(self, rows: pa.Table) -> tuple[pa.Table, list[bytes]]:
+        """Groups in order of (length, start), with their packed partials; the parts of a group are side by side."""
+        order = [("wlen", "ascending"), ("start", "ascending"), ("dims_key", "ascending")]
+        columns: dict[str, Any] = {}
+        groups = rows.slice(0, 0)
+        for part, names in self._columns:
+            groups = rows.filter(pc.equal(rows["part"], part)).sort_by(order)
+            columns.update({column: groups[output] for column, output in names.items()})
+        return groups, self._codec.encode_columns(columns) if groups.num_rows else []
+
+    def _window(self, length: int, start: int, dims_keys: list[str], packed: list[bytes]) -> Iterator[Command]:
+        family = self._metric.family
+        key = keys.speed_window(family, length, start)
+        for at in range(0, len(packed), _HASH_FIELDS):
+            pairs = zip(dims_keys[at : at + _HASH_FIELDS], packed[at : at + _HASH_FIELDS], strict=True)
+            yield ("HSET", key, *(word for pair in pairs for word in pair))
+        yield ("ZADD", keys.speed_index(family, length), start, start)
+
+    def _publish(self, length: int, start: int, dims_key: str, packed: bytes) -> Iterator[Command]:
+        """Finished values as JSON for consumers that read Redis themselves. `window_start` comes first: SET_NEWER."""
+        dims = decode_dims(self._metric, dims_key.encode())
+        values = finalise(self._metric, self._codec.decode(packed), length)
+        stamp = iso(start)
+        text = json.dumps({"window_start": stamp, "window_end": iso(start + length), **dims, **values}, default=str)
+        text = text.replace('{"window_start": ', '{"window_start":', 1)
+        ttl_s = self._metric.retention.hot_s
+        for name, template in self._metric.publish.items():
+            key = fill_template(template, {**dims, "window_start": stamp})
+            if name == "latest":
+                yield (SET_NEWER, key, stamp, text, ttl_s)
+            else:
+                yield ("SET", key, text, "EX", ttl_s)
+
+
+def fill_template(template: str, values: Mapping[str, Any]) -> str:
+    """A key from its template. Values are put in as they are, never interpreted as templates again."""
+    parts = template.split("{")
+    filled = [parts[0]]
+    for part in parts[1:]:
+        name, _, rest = part.partition("}")
+        value = values[name]
+        filled += ["" if value is None else str(value), rest]
+    return "".join(filled)
