@@ -1,0 +1,212 @@
+"""silver → gold: one row per (window length, window, dims) with the finished values and the mergeable partial.
+
+Whole granules are recomputed, for every declared window length, from silver pinned at one version, and replace what
+gold had in them, so that a granule which lost its rows is emptied and a rerun changes nothing. Every window length is
+accumulated from events, not rolled up from the finest: a sketch merged from sketches has other bytes than the stream's.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from spark_jobs.delta_log import head_version
+from spark_jobs.event_columns import with_event_columns
+from spark_jobs.plan import BEGINNING, MetricPlan
+from tidemark.contracts import ContractSet
+from tidemark.dims import dims_key_sql
+from tidemark.keys import LakeTables
+from tidemark.metrics.model import Metric
+from tidemark.metrics.state import aggregate_sql, metric_state
+from tidemark.partials import PartialCodec
+from tidemark.windows import Span, iso, window_name
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_SPARK_TYPES = {
+    "string": "STRING",
+    "long": "BIGINT",
+    "double": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "timestamp": "TIMESTAMP",
+}
+_FOLDS = {"sum": "sum", "count": "sum", "min": "min", "max": "max"}
+"""How a state column of groups folds into a total of the table; sketches and averages have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoldResult:
+    """What one build did to one metric. `version`: the Delta version to pin, None while there is no table.
+
+    `totals`: state columns folded over all groups of a window length, `"<window>.<column>"` → value.
+    """
+
+    metric: str
+    version: int | None
+    rows: int = 0
+    written: bool = False
+    totals: dict[str, Any] | None = None
+
+
+def run(spark: "SparkSession", tables: LakeTables, contracts: ContractSet, plan: MetricPlan, silver: int) -> GoldResult:
+    """Recompute the plan's granules from silver at a version. Grain of the result: one row per (window, dims)."""
+    from pyspark.sql import Observation
+
+    metric = plan.metric
+    spark.sparkContext.setJobDescription(f"gold {metric.name} through {iso(plan.sealed_through)}")
+    events = read_silver(spark, tables, contracts, silver, plan.spans)
+    observation = Observation(f"gold-{metric.name}")
+    groups = group_events(events, metric, contracts.newest.event_time)
+    groups = groups.observe(observation, *_totals(metric))
+    rows = pack_rows(shape_rows(groups, metric, plan.version), metric)
+    write_gold(rows, tables.gold(metric.name), plan)
+    totals = dict(observation.get)
+    count = int(totals.pop("rows") or 0)
+    return GoldResult(metric.name, head_version(tables.gold(metric.name)), count, True, totals)
+
+
+def read_silver(
+    spark: "SparkSession", tables: LakeTables, contracts: ContractSet, version: int, spans: Sequence[Span]
+) -> "DataFrame":
+    """Events of the spans, one row per event id, in the newest shape of the contract."""
+    silver = spark.read.format("delta").option("versionAsOf", version).load(tables.silver(contracts.name))
+    silver = silver.where(span_sql(spans, contracts.newest.event_time, "event_date"))
+    return with_event_columns(silver, contracts)
+
+
+def read_gold(spark: "SparkSession", tables: LakeTables, plan: MetricPlan, version: int) -> "DataFrame":
+    """The rows that the plan's batch wrote, as they are in the lake at a version."""
+    gold = spark.read.format("delta").option("versionAsOf", version).load(tables.gold(plan.metric.name))
+    return gold.where(f"version = {plan.version}")
+
+
+def group_events(events: "DataFrame", metric: Metric, event_time: str) -> "DataFrame":
+    """Accumulate: one row per (window_s, start_s, dims), with the metric's state columns and `events`."""
+    from pyspark.sql import functions as F
+
+    state = metric_state(metric)
+    rows = events.where(metric.where) if metric.where else events
+    rows = rows.selectExpr(
+        f"unix_seconds(`{event_time}`) AS at_s",
+        f"{dims_key_sql(metric)} AS dims_key",
+        *(f"{dim.sql} AS `{dim.name}`" for dim in metric.dims),
+        *(f"({column.input_sql}) AS `in_{column.name}`" for column in state),
+    )
+    structs = ", ".join(f"named_struct('s', {w}L, 't', at_s - pmod(at_s, {w}L))" for w in metric.windows)
+    rows = rows.withColumn("at_window", F.expr(f"explode(array({structs}))"))
+    keys = [F.col("at_window.s").alias("window_s"), F.col("at_window.t").alias("start_s"), F.col("dims_key")]
+    folded = [F.expr(aggregate_sql(c.aggregate, f"`in_{c.name}`")).alias(c.name) for c in state]
+    dims = [F.col(f"`{dim.name}`") for dim in metric.dims]
+    return rows.groupBy(*keys, *dims).agg(F.count(F.lit(1)).alias("events"), *folded)
+
+
+def shape_rows(groups: "DataFrame", metric: Metric, version: int) -> "DataFrame":
+    """The columns of gold but the partial, followed by the state columns that it is packed from."""
+    names = " ".join(f"WHEN {seconds} THEN '{window_name(seconds)}'" for seconds in metric.windows)
+    return groups.selectExpr(
+        f"'{metric.name}' AS metric",
+        f"{version}L AS version",
+        f"CASE window_s {names} END AS window",
+        "timestamp_seconds(start_s) AS window_start",
+        "timestamp_seconds(start_s + window_s) AS window_end",
+        *(f"`{dim.name}`" for dim in metric.dims),
+        "dims_key",
+        *(f"CAST({o.final.spark_sql} AS {_SPARK_TYPES[o.type]}) AS `{o.name}`" for o in metric.outputs),
+        "CAST(timestamp_seconds(start_s) AS DATE) AS window_date",
+        *(f"`{column.name}` AS `state_{column.name}`" for column in metric_state(metric)),
+    )
+
+
+def pack_rows(rows: "DataFrame", metric: Metric) -> "DataFrame":
+    """State columns → `partial`, the bytes that Redis holds too."""
+    from pyspark.sql.types import BinaryType, StructType
+
+    names = [column.name for column in metric_state(metric)]
+    kept = [name for name in rows.columns if name not in {f"state_{column}" for column in names}]
+    schema = StructType([rows.schema[name] for name in kept]).add("partial", BinaryType())
+
+    def pack(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        codec = PartialCodec(metric)
+        for batch in batches:
+            if batch.num_rows:
+                packed = codec.encode_columns({name: batch.column(f"state_{name}") for name in names})
+                columns = [batch.column(name) for name in kept]
+                yield pa.RecordBatch.from_arrays([*columns, pa.array(packed, pa.binary())], [*kept, "partial"])
+
+    order = [*(name for name in kept if name != "window_date"), "partial", "window_date"]
+    return rows.mapInArrow(pack, schema).select(*(f"`{name}`" for name in order))
+
+
+def write_gold(rows: "DataFrame", uri: str, plan: MetricPlan) -> None:
+    """Replace the plan's granules in one Delta commit; the whole table when rebuilt, or when none of it is published.
+
+    Trap: a table of which nothing is published may still be there, with the rows and columns of an older definition.
+    """
+    unpublished = plan.previous is None or plan.previous.gold_version is None
+    writer = rows.write.format("delta").mode("overwrite").partitionBy("window_date")
+    writer = writer.option("delta.enableDeletionVectors", "false")
+    if plan.rebuild or unpublished:
+        writer = writer.option("overwriteSchema", "true")
+    else:
+        writer = writer.option("replaceWhere", span_sql(plan.spans, "window_start", "window_date"))
+    writer.save(uri)
+
+
+def span_sql(spans: Sequence[Span], column: str, date_column: str | None = None) -> str:
+    """Condition "`column` lies in one of the spans"; the partition column beside it saves reading other days."""
+    return " OR ".join(f"({_one_span(span, column, date_column)})" for span in spans) or "false"
+
+
+def _one_span(span: Span, column: str, date_column: str | None) -> str:
+    terms = [f"`{column}` < {_timestamp(span.end)}"]
+    if date_column:
+        terms.append(f"`{date_column}` <= DATE'{iso(span.end - 1)[:10]}'")
+    if span.start > BEGINNING:
+        terms.append(f"`{column}` >= {_timestamp(span.start)}")
+        terms += [f"`{date_column}` >= DATE'{iso(span.start)[:10]}'"] if date_column else []
+    return " AND ".join(terms)
+
+
+def _timestamp(instant: int) -> str:
+    return f"TIMESTAMP'{iso(instant)}'"
+
+
+def _totals(metric: Metric) -> list[Any]:
+    """Aggregates over groups: rows of the table, and per window length what its groups add up to."""
+    from pyspark.sql import functions as F
+
+    totals = [F.count(F.lit(1)).alias("rows")]
+    for seconds in metric.windows:
+        of_window = F.col("window_s") == seconds
+        totals.append(F.sum(F.when(of_window, F.col("events"))).alias(f"{window_name(seconds)}.events"))
+        for column in metric_state(metric):
+            if column.aggregate in _FOLDS:
+                fold = getattr(F, _FOLDS[column.aggregate])
+                total = fold(F.when(of_window, F.col(column.name)))
+                totals.append(total.alias(f"{window_name(seconds)}.{column.name}"))
+    return totals
+
+
+def silver_totals(events: "DataFrame", metrics: Sequence[tuple[Metric, str]]) -> "dict[str, dict[str, Any]]":
+    """metric → state column → its total straight from events, in one pass, without windows: what gold must add up to.
+
+    `metrics`: each with the condition on the events that its plan covers.
+    """
+    from pyspark.sql import functions as F
+
+    columns = []
+    for metric, covered in metrics:
+        mine = f"({covered})" + (f" AND ({metric.where})" if metric.where else "")
+        columns.append(F.expr(f"sum(CASE WHEN {mine} THEN 1L END)").alias(f"{metric.name}.events"))
+        for column in metric_state(metric):
+            if column.aggregate in _FOLDS:
+                value = f"CASE WHEN {mine} THEN {column.input_sql} END"
+                columns.append(F.expr(f"{column.aggregate}({value})").alias(f"{metric.name}.{column.name}"))
+    row = events.agg(*columns).first()
+    found: dict[str, dict[str, Any]] = {metric.name: {} for metric, _ in metrics}
+    for key, value in (row.asDict() if row else {}).items():
+        name, column_name = key.split(".", 1)
+        found[name][column_name] = value
+    return found

@@ -1,0 +1,266 @@
+"""bronze → silver: valid, typed, masked events, one row per event id over all time. Incremental and exactly once.
+
+Rule for one id arriving twice: the first arrival wins. With the same payload the other is a duplicate and only counted;
+with another payload it is a conflict and goes to `bronze/quarantine` (stage `conflict`). Arrival order is
+(received_at, source, source_partition, source_offset); an event that is in silver arrived before all that are not.
+
+Exactly once: both appends carry the bronze version up to which they consumed as Delta's transaction version, and the
+quarantine comes first. A run that died between the two is found by the quarantine being ahead of silver: the next run
+repeats exactly that range, of which the quarantine then skips its part.
+
+The gate stands before the append: rows that it refuses stay in bronze and are checked again by the next run.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from conf.settings import Settings
+from quality.gate import GateResult
+from spark_jobs.delta_log import AddedFile, added_files, head_version, open_table, total_rows
+from spark_jobs.event_columns import ARRIVAL, ARRIVAL_DDL, fields_ddl, read_files
+from spark_jobs.gates import counts_gate, expect_silver, freshness_gate
+from spark_jobs.script import SparkSource, contracts_of, run_script, script_arguments
+from tidemark.contracts import ContractSet
+from tidemark.keys import LakeTables
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+log = structlog.get_logger()
+NEW, DUPLICATE, CONFLICT = "new", "duplicate", "conflict"
+"""Verdicts on a bronze row."""
+
+
+@dataclass(frozen=True, slots=True)
+class SilverResult:
+    """What one build did to one contract. `version`: Delta version of silver, None while there is no table."""
+
+    contract: str
+    version: int | None
+    read: int = 0
+    added: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    gates: tuple[GateResult, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return all(gate.passed for gate in self.gates)
+
+
+@dataclass(frozen=True, slots=True)
+class BronzeRange:
+    """The bronze commits in `(after, upto]`, as files. `whole`: the log was cut, these are all files at `upto`."""
+
+    upto: int
+    files: Sequence[AddedFile]
+    whole: bool = False
+
+
+def run(spark: SparkSource, settings: Settings, contracts: ContractSet) -> SilverResult:
+    """Bring silver up to the newest bronze commit. Spark is asked for only when there is something to read."""
+    tables = LakeTables(settings.lake_uri)
+    result = SilverResult(contracts.name, head_version(tables.silver(contracts.name)))
+    head = head_version(tables.bronze_events(contracts.name))
+    while head is not None and (todo := read_pending(tables, contracts.name, head)) is not None:
+        step = append_range(spark(), tables, contracts, todo)
+        result = replace(
+            step,
+            read=result.read + step.read,
+            added=result.added + step.added,
+            duplicates=result.duplicates + step.duplicates,
+            conflicts=result.conflicts + step.conflicts,
+            gates=result.gates + step.gates,
+        )
+        if not step.passed:
+            return result
+    if result.read and head is not None:
+        behind = read_pending(tables, contracts.name, head) is not None
+        result = replace(result, gates=(*result.gates, freshness_gate(contracts.name, result.read, behind)))
+    return result
+
+
+def read_pending(tables: LakeTables, contract: str, head: int) -> BronzeRange | None:
+    """The next range of bronze up to version `head`; None when silver has all of it. Reads logs, not data."""
+    silver, quarantine = open_table(tables.silver(contract)), open_table(tables.bronze_quarantine(contract))
+    done = silver.transaction_version(_app_id(contract)) if silver else None
+    ahead = quarantine.transaction_version(_app_id(contract)) if quarantine else None
+    after = -1 if done is None else done
+    if after >= head:
+        return None
+    upto = ahead if ahead is not None and ahead > after else head
+    files = added_files(tables.bronze_events(contract), after, upto)
+    if files is not None:
+        return BronzeRange(upto, files) if files else None
+    log.warning("the log of bronze was cut, reading the whole table", contract=contract, after=after)
+    pinned = open_table(tables.bronze_events(contract), upto)
+    uris = pinned.file_uris() if pinned else []
+    return BronzeRange(upto, [AddedFile(uri, {}) for uri in uris], whole=True) if uris else None
+
+
+def has_pending(tables: LakeTables, contract: str) -> bool:
+    """Whether bronze has rows that silver has not consumed."""
+    head = head_version(tables.bronze_events(contract))
+    return head is not None and read_pending(tables, contract, head) is not None
+
+
+def append_range(spark: "SparkSession", tables: LakeTables, contracts: ContractSet, todo: BronzeRange) -> SilverResult:
+    """Classify one range, gate its new rows, append conflicts, then new rows."""
+    name = contracts.name
+    spark.sparkContext.setJobDescription(f"silver {name}: bronze up to version {todo.upto}")
+    rows = classify(read_bronze(spark, tables, contracts, todo), read_known(spark, tables, contracts), contracts)
+    rows = rows.persist()
+    try:
+        counts = {row["verdict"]: int(row["count"]) for row in rows.groupBy("verdict").count().collect()}
+        new, conflicts = counts.get(NEW, 0), counts.get(CONFLICT, 0)
+        fresh = rows.where(f"verdict = '{NEW}'").transform(partial(select_silver, contracts=contracts))
+        logged = None if todo.whole else total_rows(todo.files)
+        gates = (counts_gate(name, counts, logged), *((expect_silver(fresh, contracts),) if new else ()))
+        result = SilverResult(
+            name,
+            head_version(tables.silver(name)),
+            sum(counts.values()),
+            new,
+            counts.get(DUPLICATE, 0),
+            conflicts,
+            gates,
+        )
+        if not result.passed:
+            return replace(result, added=0)
+        if conflicts:
+            write_conflicts(rows.where(f"verdict = '{CONFLICT}'"), tables, contracts, todo.upto)
+        write_silver(fresh, tables.silver(name), name, todo.upto)
+        return replace(result, version=head_version(tables.silver(name)))
+    finally:
+        rows.unpersist()
+
+
+def read_bronze(spark: "SparkSession", tables: LakeTables, contracts: ContractSet, todo: BronzeRange) -> "DataFrame":
+    """One row per event that arrived in the range; without those whose conflict is already in quarantine."""
+    ddl = f"{fields_ddl(contracts)}, {ARRIVAL_DDL}, `raw` STRING, `contract_version` INT"
+    rows = read_files(spark, tables.bronze_events(contracts.name), todo.files, ddl)
+    if not todo.whole or open_table(tables.bronze_quarantine(contracts.name)) is None:
+        return rows
+    quarantine = spark.read.format("delta").load(tables.bronze_quarantine(contracts.name))
+    return rows.join(quarantine.where("stage = 'conflict'").select(*ARRIVAL[1:]), list(ARRIVAL[1:]), "left_anti")
+
+
+def read_known(spark: "SparkSession", tables: LakeTables, contracts: ContractSet) -> "DataFrame | None":
+    """(id, payload hash) of every event in silver."""
+    if open_table(tables.silver(contracts.name)) is None:
+        return None
+    silver = spark.read.format("delta").load(tables.silver(contracts.name))
+    return silver.selectExpr(f"`{contracts.newest.dedupe}` AS known_id", "payload_hash AS known_hash")
+
+
+def classify(bronze: "DataFrame", known: "DataFrame | None", contracts: ContractSet) -> "DataFrame":
+    """Adds `payload_hash` and `verdict`: new, duplicate or conflict."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    dedupe = contracts.newest.dedupe
+    arrivals = Window.partitionBy(dedupe).orderBy(*ARRIVAL)
+    rows = (
+        bronze.withColumn("payload_hash", payload_hash(contracts))
+        .withColumn("place", F.row_number().over(arrivals))
+        .withColumn("first_hash", F.first("payload_hash").over(arrivals))
+    )
+    if known is None:
+        rows = rows.withColumn("known_hash", F.lit(None).cast("string"))
+    else:
+        rows = rows.join(known, F.col(dedupe) == F.col("known_id"), "left").drop("known_id")
+    is_first = F.col("known_hash").isNull() & (F.col("place") == 1)
+    is_same = F.col("payload_hash") == F.coalesce("known_hash", "first_hash")
+    verdict = F.when(is_first, NEW).when(is_same, DUPLICATE).otherwise(CONFLICT)
+    return rows.withColumn("verdict", verdict).drop("place", "first_hash", "known_hash")
+
+
+def payload_hash(contracts: ContractSet) -> "Column":
+    """Digest of what the contract knows of an event: unknown fields, order of keys and spaces do not make it another.
+
+    A field that is absent and one that did not exist when the event was hashed are alike, so new versions of the
+    contract leave old hashes as they are.
+    """
+    from pyspark.sql import functions as F
+
+    def canonical(name: str, kind: str) -> "Column":
+        value = F.col(f"`{name}`")
+        if kind == "double":
+            return value.cast("string").alias(name)
+        return (F.array_sort(F.map_entries(value)) if kind.startswith("map") else value).alias(name)
+
+    fields = sorted(contracts.columns, key=lambda field: field.name)
+    micros = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"}
+    return F.sha2(F.to_json(F.struct(*(canonical(f.name, f.type.kind) for f in fields)), micros), 256)
+
+
+def select_silver(rows: "DataFrame", contracts: ContractSet) -> "DataFrame":
+    """The columns of silver; id and event time first, so that Delta keeps statistics of them."""
+    newest = contracts.newest
+    first = [newest.dedupe, newest.event_time]
+    names = [*first, *(field.name for field in contracts.columns if field.name not in first)]
+    return rows.select(
+        *(f"`{name}`" for name in names),
+        *ARRIVAL,
+        "contract_version",
+        "payload_hash",
+        rows[newest.event_time].cast("date").alias("event_date"),
+    )
+
+
+def write_conflicts(rows: "DataFrame", tables: LakeTables, contracts: ContractSet, upto: int) -> None:
+    """Append the losers of conflicts to the quarantine, once per bronze version."""
+    from pyspark.sql import functions as F
+
+    uri = tables.bronze_quarantine(contracts.name)
+    reason = F.array(F.lit(f"{contracts.newest.dedupe}:conflict"))
+    complete = rows.select(
+        "raw",
+        F.lit(None).cast("binary").alias("raw_bytes"),
+        reason.alias("reasons"),
+        *ARRIVAL,
+        F.lit("conflict").alias("stage"),
+        "contract_version",
+        F.to_date("received_at").alias("ingest_date"),
+    )
+    table = open_table(uri)
+    names = [field.name for field in table.schema().fields] if table else complete.columns
+    by = table.metadata().partition_columns if table else []
+    _append(complete.select(*(name for name in complete.columns if name in names)), uri, contracts.name, upto, by)
+
+
+def write_silver(rows: "DataFrame", uri: str, contract: str, upto: int) -> None:
+    """Append new rows, once per bronze version."""
+    _append(rows, uri, contract, upto, ["event_date"])
+
+
+def _append(rows: "DataFrame", uri: str, contract: str, upto: int, partition_by: Sequence[str]) -> None:
+    writer = rows.write.format("delta").mode("append").option("mergeSchema", "true")
+    writer = writer.option("txnAppId", _app_id(contract)).option("txnVersion", upto)
+    writer.option("delta.enableDeletionVectors", "false").partitionBy(*partition_by).save(uri)
+
+
+def _app_id(contract: str) -> str:
+    return f"silver:{contract}"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """`build_silver.py [--env E] [CONTRACT…]`"""
+    arguments = script_arguments(__doc__, argv)
+
+    def job(spark: SparkSource, settings: Settings) -> bool:
+        results = [run(spark, settings, contracts) for contracts in contracts_of(settings, arguments.names)]
+        for result in results:
+            print(result)
+        return all(result.passed for result in results)
+
+    sys.exit(run_script("silver", arguments, job))
+
+
+if __name__ == "__main__":
+    main()

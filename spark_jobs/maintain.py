@@ -1,0 +1,108 @@
+"""Maintenance of the lake: compaction, clean-up of files no reader can name any more, and deletion after `cold`.
+
+OPTIMIZE rewrites gold sorted by its first dimension in row groups of 8,192 rows, so that one entity's history is read
+in milliseconds. It changes the Delta version but no row, and publications stay pinned to the older version until the
+next batch, so VACUUM keeps what any publication in force pins, and never looks closer than seven days back: readers
+and writers that run may still use what is younger. Deletion after `cold` goes by the wall clock.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from deltalake import DeltaTable, WriterProperties
+
+from conf.locations import is_remote
+from conf.settings import Settings
+from spark_jobs.batch_lock import local_lock
+from spark_jobs.delta_log import open_table
+from spark_jobs.ledgers import latest_publications
+from spark_jobs.script import SparkSource, registry_of, run_script, script_arguments
+from tidemark.keys import LakeTables
+from tidemark.metrics.model import Metric
+from tidemark.metrics.registry import Registry
+
+log = structlog.get_logger()
+ROW_GROUP_ROWS = 8_192
+KEEP_HOURS = 168
+"""Seven days: the least that VACUUM may keep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Maintained:
+    """What was (with a dry run: would be) done to one table."""
+
+    table: str
+    rewritten_files: int = 0
+    vacuumed_files: int = 0
+    deleted_before: str | None = None
+
+
+def run(settings: Settings, registry: Registry, now: float, dry_run: bool) -> list[Maintained]:
+    """Gold of every metric, then silver and bronze of every contract. `now`: wall-clock seconds, for `cold`."""
+    tables = LakeTables(settings.lake_uri)
+    pinned = {name: each.gold_version for name, each in latest_publications(tables).items()}
+    done = [maintain_gold(tables, metric, pinned.get(name), now, dry_run) for name, metric in registry.metrics.items()]
+    for contract in registry.contracts:
+        uris = (tables.silver(contract), tables.bronze_events(contract), tables.bronze_quarantine(contract))
+        done += [vacuum(uri, [], dry_run) for uri in uris if open_table(uri) is not None]
+    return [each for each in done if each is not None]
+
+
+def maintain_gold(
+    tables: LakeTables, metric: Metric, pinned: int | None, now: float, dry_run: bool
+) -> Maintained | None:
+    """Delete what is older than `cold`, sort, and clean up one gold table; None when there is no table."""
+    uri = tables.gold(metric.name)
+    table = open_table(uri)
+    if table is None:
+        return None
+    limit = datetime.fromtimestamp(now - metric.retention.cold_s, UTC).date()
+    expired = [p for p in table.partitions() if str(p["window_date"]) < limit.isoformat()]
+    rewritten = 0
+    if not dry_run:
+        if expired:
+            table.delete(f"window_date < '{limit.isoformat()}'")
+        rewritten = optimize(table, metric)
+    cleaned = vacuum(uri, [] if pinned is None else [pinned], dry_run)
+    return Maintained(uri, rewritten, cleaned.vacuumed_files, limit.isoformat() if expired else None)
+
+
+def optimize(table: DeltaTable, metric: Metric) -> int:
+    """Sort by the first dimension (window start without one), in small row groups; returns the files rewritten."""
+    column = metric.dims[0].name if metric.dims else "window_start"
+    properties = WriterProperties(max_row_group_size=ROW_GROUP_ROWS, compression="ZSTD")
+    facts = table.optimize.z_order([column], writer_properties=properties)
+    return int(facts["numFilesRemoved"])
+
+
+def vacuum(uri: str, keep: list[int], dry_run: bool) -> Maintained:
+    """Remove files that no version of the last seven days, and none of `keep`, names."""
+    files = DeltaTable(uri).vacuum(KEEP_HOURS, dry_run=dry_run, keep_versions=keep or None)
+    return Maintained(uri, vacuumed_files=len(files))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """`maintain.py [--env E] [--dry-run]`: sort, clean up, age out. Refuses beside a running batch."""
+    arguments = script_arguments(main.__doc__, argv, "--dry-run")
+
+    def job(_: SparkSource, settings: Settings) -> bool:
+        registry = registry_of(settings)
+        if is_remote(settings.lake_uri):
+            done = run(settings, registry, time.time(), arguments.dry_run)
+        else:
+            with local_lock(Path(settings.lake_uri)):
+                done = run(settings, registry, time.time(), arguments.dry_run)
+        for each in done:
+            print(each)
+        return True
+
+    sys.exit(run_script("maintain", arguments, job))
+
+
+if __name__ == "__main__":
+    main()
