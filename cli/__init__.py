@@ -1,0 +1,1 @@
+"""The command `tidemark`: one module per command, imported when it is asked for."""
