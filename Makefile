@@ -1,6 +1,6 @@
 # Tidemark's entry points. Everything lands in .venv, .jars and .tidemark of this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast check lock clean
+.PHONY: help setup setup-dev demo test test-fast test-faults check lock clean
 BIN := .venv/bin
 CODE := tidemark quality intake runtime conf streaming spark_jobs serving emr data cli tests
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -43,8 +43,11 @@ setup-dev: setup
 demo: setup ## The whole pipeline on embedded defaults; ends by Ctrl-C, or by itself: make demo DEMO_SECONDS=60
 	@$(BIN)/tidemark demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
 
-test: setup-dev ## Every test, with real Redis, Spark and Kafka, and the coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+test: setup-dev ## The tests, with real Redis, Spark and Kafka, and the coverage
+	@$(BIN)/python -m pytest -m "not long" --cov --cov-report=term $(PYTEST_ARGS)
+
+test-faults: setup-dev ## Every fault: kills, lost checkpoints, Redis, Kafka and disks that fail (long)
+	@$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
 test-fast: setup-dev ## The tests that start no JVM
 	@$(BIN)/python -m pytest -m "not spark and not kafka" $(PYTEST_ARGS)
