@@ -8,41 +8,27 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from serving.answer import Answer
 from serving.backlog import Backlogs
 from serving.batch_store import BatchStore
 from serving.catalogue import Catalogue
+from serving.documents import encode
 from serving.quality_mark import QualityWatch
 from serving.query import Asked
 from serving.selection import Cells, Selection
+from serving.settled import SettledParts, Tide, settled_part
 from serving.speed_store import Head, SpeedStore
 from tidemark.coverage import Missing, SpeedState, find_missing
 from tidemark.errors import Fault, ViewsUnavailable
-from tidemark.merge import Query, Row, base_window, merge_answer, split
+from tidemark.merge import Query, base_window, describe_answer, merge_points, split
 from tidemark.metrics.model import Metric
 from tidemark.partials import PartialCodec
+from tidemark.points import Row
 from tidemark.publication import Publication
 from tidemark.windows import Span
 
 THREADED_FROM = 2_000
 """Partials in an answer beyond which merging leaves the event loop, so that small answers do not wait behind it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """`document` is INTERFACES §5; None when the caller's `etag` still holds. `etag` only for sealed ranges."""
-
-    document: dict[str, Any] | None
-    etag: str | None
-    complete: bool
-    query: Query
-
-    @property
-    def max_age_s(self) -> int:
-        """How long a private cache may keep it: sealed a minute, closed a few seconds, open or incomplete not."""
-        if self.etag is not None:
-            return 60
-        points = self.document["points"] if self.document else []
-        return 5 if self.complete and points and all(point["state"] != "open" for point in points) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +49,18 @@ class Situation:
     def spans(self) -> tuple[Span, Span]:
         """(what batch answers, what speed answers)."""
         return split(self.query.span, self.publication)
+
+    @property
+    def tide(self) -> Tide:
+        """How far both layers have settled."""
+        head = self.head
+        if head is None or head.progress is None:
+            return Tide(self.publication, None, None)
+        return Tide(self.publication, head.progress.watermark, head.writer)
+
+    def within(self, span: Span) -> "Situation":
+        """The same for a part of the asked range."""
+        return replace(self, query=replace(self.query, span=span))
 
 
 class AnswerService:
@@ -85,6 +83,7 @@ class AnswerService:
         self._quality = quality
         self._stale_after_s = stale_after_s
         self._now = now
+        self._parts = SettledParts()
 
     async def answer(self, asked: Asked, known_etags: str | None = None) -> Answer:
         """Raises QueryError, NotFound; LakeUnavailable when a sealed part cannot be read at all."""
@@ -92,9 +91,8 @@ class AnswerService:
         query, (_, speed_span) = situation.query, situation.spans
         etag = _etag(situation) if speed_span.is_empty else None
         if etag is not None and etag_matches(known_etags, etag):
-            return Answer(None, etag, True, query)
-        document = await self._document(situation)
-        return Answer(document, etag, document["complete"], query)
+            return Answer(None, b"", [], etag, True, query)
+        return await self._answered(situation, etag)
 
     async def situation(self, asked: Asked) -> Situation:
         """Publication and progress, read before any partial. A definition that batch has not published yet gives way
@@ -134,7 +132,34 @@ class AnswerService:
             return SpeedState(progress, head.alive, None, head.late)
         return SpeedState(progress, head.alive, backlog, head.late)
 
-    async def _document(self, situation: Situation) -> dict[str, Any]:
+    async def _answered(self, situation: Situation, etag: str | None) -> Answer:
+        metric, query, now = situation.metric, situation.query, self._now()
+        missing = self._missing(situation, now)
+        try:
+            settled, edge = await self._settled(situation, missing)
+            points = await self._points(situation, Span(edge, query.span.end), missing)
+        except ViewsUnavailable:
+            # Redis went away since the head was read: the same question once more, without speed.
+            return await self._answered(replace(situation, head=None, speed=None), etag)
+        head = describe_answer(metric, query, situation.publication, situation.speed, missing, now) | situation.mark
+        return Answer(head, settled, points, etag, not missing, query)
+
+    async def _settled(self, situation: Situation, missing: tuple[Missing, ...]) -> tuple[bytes, int]:
+        """The settled points as JSON without brackets, and the end of the part that they cover."""
+        key = settled_part(situation.metric, situation.query, situation.tide, missing)
+        if key is None:
+            return b"", situation.query.span.start
+        part = self._parts.get(key)
+        if part is None:
+            part = encode(await self._points(situation, key.span, missing))[1:-1]
+            self._parts.put(key, part)
+        return part, key.span.end
+
+    async def _points(self, situation: Situation, span: Span, missing: tuple[Missing, ...]) -> list[dict[str, Any]]:
+        """The points of a part of the asked range. ViewsUnavailable when Redis went away since the head was read."""
+        if span.is_empty:
+            return []
+        situation = situation.within(span)
         metric, query = situation.metric, situation.query
         base_s = base_window(metric, query.window_s)
         batch_span, speed_span = situation.spans
@@ -142,26 +167,19 @@ class AnswerService:
         sealed: Cells = {}
         if situation.publication is not None and not batch_span.is_empty:
             sealed = await self._batch.partials(metric, situation.publication, base_s, batch_span, selection)
-        situation, moving = await self._moving(situation, base_s, speed_span, selection)
-        now = self._now()
-        missing = self._missing(situation, now)
-        merge = partial(_merged, situation, sealed, moving, missing, now)
+        moving = await self._moving(situation, base_s, speed_span, selection)
+        merge = partial(_merged, situation, sealed, moving, missing)
         if sum(map(len, sealed.values())) + sum(map(len, moving.values())) > THREADED_FROM:
             return await asyncio.to_thread(merge)
         return merge()
 
-    async def _moving(
-        self, situation: Situation, base_s: int, span: Span, selection: Selection
-    ) -> tuple[Situation, Cells]:
-        """Speed's partials; the situation without speed when Redis went away since its head was read."""
+    async def _moving(self, situation: Situation, base_s: int, span: Span, selection: Selection) -> Cells:
+        """Speed's partials."""
         head = situation.head
         if head is None or situation.metric.batch_only or span.is_empty:
-            return situation, {}
+            return {}
         held = tuple(start for start in head.held if span.start <= start < span.end)
-        try:
-            return situation, await self._speed.partials(situation.metric, base_s, held, selection)
-        except ViewsUnavailable:
-            return replace(situation, head=None, speed=None), {}
+        return await self._speed.partials(situation.metric, base_s, held, selection)
 
     def _missing(self, situation: Situation, now: float) -> tuple[Missing, ...]:
         query = situation.query
@@ -176,14 +194,11 @@ class AnswerService:
         )
 
 
-def _merged(
-    situation: Situation, sealed: Cells, moving: Cells, missing: tuple[Missing, ...], now: float
-) -> dict[str, Any]:
+def _merged(situation: Situation, sealed: Cells, moving: Cells, missing: tuple[Missing, ...]) -> list[dict[str, Any]]:
     metric, query = situation.metric, situation.query
     codec = PartialCodec(metric)
     batch, speed = _rows(codec, sealed), _rows(codec, moving)
-    document = merge_answer(metric, query, situation.publication, batch, speed, situation.speed, missing, now)
-    return document | situation.mark
+    return merge_points(metric, query, situation.publication, batch, speed, situation.speed, missing)
 
 
 def _rows(codec: PartialCodec, cells: Cells) -> Iterator[Row]:

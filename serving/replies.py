@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi.responses import Response
 
-from serving.answer_service import Answer
+from serving.answer import Answer
 from serving.documents import encode
 from serving.problems import incomplete
 
@@ -20,8 +20,8 @@ def answer_reply(answer: Answer) -> Response:
     headers = {"Cache-Control": f"private, max-age={answer.max_age_s}"}
     if answer.etag is not None:
         headers["ETag"] = answer.etag
-    if answer.document is None:
+    if answer.head is None:
         return Response(status_code=304, headers=headers)
     if answer.query.strict and not answer.complete:
-        raise incomplete(answer.document)
-    return Response(encode(answer.document), media_type=JSON, headers=headers)
+        raise incomplete(answer.head)
+    return Response(answer.encoded(), media_type=JSON, headers=headers)

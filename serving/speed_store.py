@@ -7,9 +7,16 @@ from serving.selection import Cells, Selection
 from serving.views import Views
 from tidemark import keys
 from tidemark.metrics.model import Metric
-from tidemark.progress import Progress
+from tidemark.progress import Fence, Progress
 from tidemark.publication import Publication
 from tidemark.windows import Span
+
+_HEAD = """
+local get, range = function(i) return redis.call('GET', KEYS[i]) end, function(i)
+  return redis.call('ZRANGEBYSCORE', KEYS[i], ARGV[1], ARGV[2])
+end
+return {get(1), get(2), get(3), get(4), redis.call('EXISTS', KEYS[5]), range(6), range(7)}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +24,27 @@ class Head:
     """State of both layers at one instant, read before any partial: what is read later is at least as new.
 
     `late`: start seconds of the buckets in the asked span in which speed dropped an event. `held`: starts of the
-    windows of the asked length and span that speed holds. `lake`: progress of the lake writer.
+    windows of the asked length and span that speed holds. `lake`: progress of the lake writer. `fence`: who wrote
+    last.
     """
 
     publication: Publication | None
     progress: Progress | None
     lake: Progress | None
+    fence: Fence | None
     alive: bool
     late: tuple[int, ...]
     held: tuple[int, ...]
+
+    @property
+    def writer(self) -> str | None:
+        """Which start of which checkpoint wrote all that is here: what one writer has closed never changes.
+
+        None while a new one takes over: it has claimed the fence, but the views are still its predecessor's.
+        """
+        if self.fence is None or self.progress is None or self.fence.epoch != self.progress.epoch:
+            return None
+        return f"{self.fence.epoch}:{self.fence.checkpoint}"
 
 
 class SpeedStore:
@@ -36,23 +55,26 @@ class SpeedStore:
 
     async def head(self, metric: Metric, window_s: int, span: Span) -> Head:
         """One round trip."""
-
-        def queue(pipe: Any) -> None:
-            pipe.get(keys.publication(metric.name))
-            pipe.get(keys.progress(metric.contract, metric.lane))
-            pipe.get(keys.progress(metric.contract, keys.LAKE_LANE))
-            pipe.exists(keys.alive(metric.contract, metric.lane))
-            pipe.zrangebyscore(keys.late(metric.contract, metric.lane), span.start, f"({span.end}")
-            pipe.zrangebyscore(keys.speed_index(metric.family, window_s), span.start, f"({span.end}")
-
-        pointer, progress, lake, alive, late, held = await self._views.pipeline(queue)
+        contract, lane = metric.contract, metric.lane
+        names = (
+            keys.publication(metric.name),
+            keys.progress(contract, lane),
+            keys.progress(contract, keys.LAKE_LANE),
+            keys.fence(contract, lane),
+            keys.alive(contract, lane),
+            keys.late(contract, lane),
+            keys.speed_index(metric.family, window_s),
+        )
+        reply = await self._views.script(_HEAD, names, span.start, f"({span.end}")
+        pointer, progress, lake, fence, alive, late, held = reply
         return Head(
             None if pointer is None else Publication.from_json(pointer),
             None if progress is None else Progress.from_json(progress),
             None if lake is None else Progress.from_json(lake),
+            None if fence is None else Fence.parse(fence),
             bool(alive),
-            tuple(int(start) for start in late),
-            tuple(int(start) for start in held),
+            tuple(map(int, late)),
+            tuple(map(int, held)),
         )
 
     async def partials(self, metric: Metric, window_s: int, held: tuple[int, ...], selection: Selection) -> Cells:

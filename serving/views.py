@@ -36,6 +36,7 @@ class Views:
 
     def __init__(self, client: aioredis.Redis | None) -> None:
         self._client = client
+        self._scripts: dict[str, Any] = {}
 
     @classmethod
     def connect(cls, url: str | None) -> Self:
@@ -74,7 +75,7 @@ class Views:
         """Per hash, in order: the field and the sentinel of sealed hashes. One atomic call."""
         if not keys:
             return []
-        rows = await self._script(_FIELD_OF_EACH, keys, field, SENTINEL)
+        rows = await self.script(_FIELD_OF_EACH, keys, field, SENTINEL)
         return [(row[0], row[1]) for row in rows]
 
     async def whole_hashes(self, keys: Sequence[str]) -> list[dict[bytes, bytes]]:
@@ -91,15 +92,18 @@ class Views:
         """Index of the first hash that has the field."""
         if not keys:
             return None
-        position = int(await self._script(_FIRST_WITH_FIELD, keys, field))
+        position = int(await self.script(_FIRST_WITH_FIELD, keys, field))
         return position - 1 if position else None
 
     async def remember(self, key: str, value: bytes, seconds: int) -> None:
         """Keep a finished answer for a while."""
         await _guarded(self._redis.set(key, value, ex=seconds))
 
-    async def _script(self, text: str, keys: Sequence[str], *arguments: bytes) -> Any:
-        script = self._redis.register_script(text)
+    async def script(self, text: str, keys: Sequence[str], *arguments: bytes | int | str) -> Any:
+        """Reply of a Lua script: one round trip, atomic."""
+        script = self._scripts.get(text)
+        if script is None:
+            script = self._scripts[text] = self._redis.register_script(text)
         return await _guarded(script(keys=list(keys), args=list(arguments)))
 
 

@@ -7,7 +7,6 @@ identity of the checkpoint says whose views Redis holds.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -16,6 +15,7 @@ from redis.retry import Retry
 
 from tidemark import keys
 from tidemark.errors import StaleWriter, ViewsUnavailable
+from tidemark.progress import Fence
 
 Command = Sequence[bytes | str | int | float]
 SET_NEWER = "SET_NEWER"
@@ -70,15 +70,6 @@ def connect(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, retry=retry, socket_timeout=_TIMEOUT_S, socket_connect_timeout=5)
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """The newest write that Redis knows of."""
-
-    epoch: int
-    batch: int
-    checkpoint: str
-
-
 class FencedWriter:
     """The writer of one (contract, lane). Safe to use again after an error: everything it writes is absolute."""
 
@@ -96,11 +87,7 @@ class FencedWriter:
         """None when Redis never heard of this lane, or has lost it."""
         with answering():
             held = self.client.get(self._fence)
-        if held is None:
-            return None
-        text = held.decode() if isinstance(held, bytes) else held
-        epoch, batch, checkpoint = text.split(":", 2)
-        return Fence(int(epoch), int(batch), checkpoint)
+        return None if held is None else Fence.parse(held)
 
     def claim(self, above: int, committed: int) -> int:
         """Take the next epoch, greater than `above`; `committed`: the last committed batch. Older writers are out."""

@@ -4,22 +4,17 @@ Batch owns every window that ended at or before `sealed_through`; speed owns eve
 partials, and says for each point which layer it came from.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from tidemark.coverage import UNTRUSTED, Missing, SpeedState
-from tidemark.dims import canonical_text, decode_texts, typed_value
+from tidemark.coverage import Missing, SpeedState
+from tidemark.dims import canonical_text, typed_value
 from tidemark.errors import QueryError
-from tidemark.metrics.final import Partial
 from tidemark.metrics.model import Metric
-from tidemark.partials import finalise, merge_partials
+from tidemark.points import Groups, Row
 from tidemark.publication import Publication
-from tidemark.windows import WINDOWS, Span, floor_to, iso, iso_micros, window_name
-
-Texts = tuple[str | None, ...]
-"""Canonical texts of the dims of a group, in the metric's order, restricted to the answer's dims."""
+from tidemark.windows import WINDOWS, Span, iso, window_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +34,6 @@ class Query:
     def dims(self) -> frozenset[str]:
         """Dimensions that the points carry: filtered or grouped by. The others are rolled up."""
         return frozenset(self.filters) | frozenset(self.group_by)
-
-
-class Row(NamedTuple):
-    """One stored partial: `start` of its base window, dims key, value."""
-
-    start: int
-    dims_key: bytes
-    partial: Partial
 
 
 def base_window(metric: Metric, window_s: int) -> int:
@@ -98,19 +85,27 @@ def merge_answer(
     `batch` holds rows of base windows, of which those below `sealed_through` count, `speed` those of which the ones
     from there on count; rows outside the filters are ignored, too, so a reader may over-fetch.
     """
-    groups = _Groups(metric, query)
-    sealed, unsealed = split(query.span, publication)
-    groups.add(batch, "batch", sealed)
-    groups.add(speed, "speed", unsealed)
+    head = describe_answer(metric, query, publication, state, missing, now)
+    return head | {"points": merge_points(metric, query, publication, batch, speed, state, missing)}
+
+
+def describe_answer(
+    metric: Metric,
+    query: Query,
+    publication: Publication | None,
+    state: SpeedState | None,
+    missing: tuple[Missing, ...],
+    now: float,
+) -> dict[str, Any]:
+    """An answer without its points: what was asked, what it rests on, and what of the range is missing."""
     progress = state.progress if state else None
-    order = [dim.name for dim in metric.dims if dim.name in query.dims]
     return {
         "metric": metric.name,
         "window": window_name(query.window_s),
         "from": iso(query.span.start),
         "to": iso(query.span.end),
         "dims": {n: typed_value(d, query.filters[n]) for n in query.filters if (d := metric.dim(n))},
-        "group_by": order,
+        "group_by": [dim.name for dim in metric.dims if dim.name in query.dims],
         "sealed_through": iso(publication.sealed_through) if publication else None,
         "batch_version": publication.version if publication else None,
         "speed_as_of": iso(progress.as_of) if progress else None,
@@ -118,98 +113,24 @@ def merge_answer(
         "freshness_seconds": round(max(now - progress.as_of, 0.0), 3) if progress else None,
         "complete": not missing,
         "missing": [{"from": iso(m.span.start), "to": iso(m.span.end), "reason": m.reason.value} for m in missing],
-        "points": groups.points(publication, progress.watermark if progress else None, missing),
     }
 
 
-class _Groups:
-    """Partials collected per (asked window, group), then merged and finalised."""
+def merge_points(
+    metric: Metric,
+    query: Query,
+    publication: Publication | None,
+    batch: Iterable[Row],
+    speed: Iterable[Row],
+    state: SpeedState | None,
+    missing: tuple[Missing, ...],
+) -> list[dict[str, Any]]:
+    """The points of an answer, ordered by window, then by group or rank.
 
-    def __init__(self, metric: Metric, query: Query) -> None:
-        self._metric = metric
-        self._query = query
-        self._positions = [i for i, dim in enumerate(metric.dims) if dim.name in query.dims]
-        self._filters = [(i, query.filters[d.name]) for i, d in enumerate(metric.dims) if d.name in query.filters]
-        self._partials: dict[tuple[int, Texts], list[Partial]] = defaultdict(list)
-        self._speed: set[tuple[int, Texts]] = set()
-        self._texts: dict[bytes, Texts | None] = {}
-
-    def add(self, rows: Iterable[Row], layer: str, span: Span) -> None:
-        """Collect the rows of a layer whose base windows start in `span`, the layer's own part of the range."""
-        window_s = self._query.window_s
-        for row in rows:
-            group = self._group(row.dims_key)
-            if group is None or not span.start <= row.start < span.end:
-                continue
-            key = (floor_to(row.start, window_s), group)
-            self._partials[key].append(row.partial)
-            if layer == "speed":
-                self._speed.add(key)
-
-    def _group(self, dims_key: bytes) -> Texts | None:
-        """The answer's group of a stored key; None when a filter excludes it."""
-        if dims_key not in self._texts:
-            texts = decode_texts(dims_key)
-            fits = all(texts[i] == wanted for i, wanted in self._filters)
-            self._texts[dims_key] = tuple(texts[i] for i in self._positions) if fits else None
-        return self._texts[dims_key]
-
-    def points(
-        self, publication: Publication | None, watermark: int | None, missing: tuple[Missing, ...]
-    ) -> list[dict[str, Any]]:
-        untrusted = [gap.span for gap in missing if gap.reason in UNTRUSTED]
-        window_s = self._query.window_s
-        keys = [
-            key
-            for key in self._partials
-            if not any(gap.start < key[0] + window_s and key[0] < gap.end for gap in untrusted)
-        ]
-        merged = {key: merge_partials(self._metric, self._partials[key]) for key in keys}
-        rank = self._rank(merged)
-        ordered = sorted((key for key in merged if key[1] in rank), key=lambda key: (key[0], rank[key[1]]))
-        return [self._point(key, merged[key], publication, watermark) for key in ordered]
-
-    def _rank(self, merged: Mapping[tuple[int, Texts], Partial]) -> dict[Texts, int]:
-        """Group → its place. With `top` or `order_by`, by the measure over the whole range; ties by dims."""
-        groups: dict[Texts, list[Partial]] = defaultdict(list)
-        for (_, texts), partial in merged.items():
-            groups[texts].append(partial)
-        ordered = sorted(groups, key=lambda texts: [(text is not None, text or "") for text in texts])
-        if self._query.top is not None or self._query.order_by is not None:
-            ordered = self._by_measure(ordered, groups)[: self._query.top]
-        return {texts: place for place, texts in enumerate(ordered)}
-
-    def _by_measure(self, ordered: list[Texts], groups: Mapping[Texts, list[Partial]]) -> list[Texts]:
-        order_by = self._query.order_by or f"-{self._metric.outputs[0].name}"
-        name, sign = order_by.removeprefix("-"), -1 if order_by.startswith("-") else 1
-        length = self._query.span.end - self._query.span.start
-        measured: dict[Texts, Any] = {}
-        for texts in ordered:
-            measured[texts] = finalise(self._metric, merge_partials(self._metric, groups[texts]), length)[name]
-        known = [texts for texts in ordered if measured[texts] is not None]
-        return sorted(known, key=lambda texts: sign * measured[texts]) + [
-            texts for texts in ordered if measured[texts] is None
-        ]
-
-    def _point(
-        self, key: tuple[int, Texts], partial: Partial, publication: Publication | None, watermark: int | None
-    ) -> dict[str, Any]:
-        start, texts = key
-        window_s = self._query.window_s
-        dims = [self._metric.dims[i] for i in self._positions]
-        sealed = publication is not None and start + window_s <= publication.sealed_through
-        closed = watermark is not None and start + window_s <= watermark
-        return {
-            "start": iso(start),
-            "end": iso(start + window_s),
-            "dims": {dim.name: typed_value(dim, text) for dim, text in zip(dims, texts, strict=True)},
-            "values": _json_values(self._metric, finalise(self._metric, partial, window_s)),
-            "layer": "speed" if key in self._speed else "batch",
-            "state": "sealed" if sealed else "closed" if closed else "open",
-        }
-
-
-def _json_values(metric: Metric, values: dict[str, Any]) -> dict[str, Any]:
-    """Timestamps accumulate as microseconds; answers show instants."""
-    instants = {output.name for output in metric.outputs if output.type == "timestamp"}
-    return {n: iso_micros(v) if n in instants and v is not None else v for n, v in values.items()}
+    Unless groups are ranked, the points of a range are those of its parts, one after the other.
+    """
+    groups = Groups(metric, query)
+    sealed, unsealed = split(query.span, publication)
+    groups.add(batch, "batch", sealed)
+    groups.add(speed, "speed", unsealed)
+    return groups.points(publication, state.progress.watermark if state and state.progress else None, missing)

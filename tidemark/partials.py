@@ -7,7 +7,9 @@ and extremes one; MOMENTS n, mean, m2. Equal partials of exact components have e
 
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -106,8 +108,11 @@ def _merge_kll(sketches: Sequence[bytes]) -> bytes:
 
 def finalise(metric: Metric, partial: Partial, window_s: int) -> dict[str, Value]:
     """The named values of a merged partial; a double that is not finite becomes NULL (JSON has no other word)."""
-    values = {output.name: output.final.evaluate(partial, window_s) for output in metric.outputs}
-    return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in values.items()}
+    values: dict[str, Value] = {}
+    for output in metric.outputs:
+        value = output.final.evaluate(partial, window_s)
+        values[output.name] = None if type(value) is float and not math.isfinite(value) else value
+    return values
 
 
 class PartialCodec:
@@ -120,6 +125,8 @@ class PartialCodec:
         self._fixed = struct.Struct(f"<B{self._null_bytes}s" + "".join(_FIELDS[kind] for kind in self._kinds))
         self._nullable = sum(1 << i for i, kind in enumerate(self._kinds) if kind not in (Kind.COUNT, Kind.MOMENTS))
         self.has_sketches = any(kind in SKETCHES for kind in self._kinds)
+        self._no_nulls = bytes(self._null_bytes)
+        self._readers = _field_readers(self._kinds)
 
     @property
     def fixed_size(self) -> int:
@@ -149,6 +156,8 @@ class PartialCodec:
         if len(packed) < self._fixed.size or packed[0] != FORMAT:
             raise ValueError("packed partial of an unknown format")
         _, null_bytes, *fields = self._fixed.unpack_from(packed)
+        if null_bytes == self._no_nulls and not self.has_sketches and len(packed) == self._fixed.size:
+            return tuple([read(fields) for read in self._readers])  # the usual case, read for every point of an answer
         nulls, at, offset = int.from_bytes(null_bytes, "little"), 0, self._fixed.size
         if nulls & ~self._nullable:
             raise ValueError("packed partial of another metric")
@@ -215,6 +224,23 @@ class PartialCodec:
             head + b"".join(struct.pack("<I", len(s)) + s for s in row if s is not None)
             for head, *row in zip(heads, *sketches, strict=True)
         ]
+
+
+def _field_readers(kinds: Sequence[Kind]) -> list[Callable[[Sequence[Any]], Any]]:
+    """Per component without NULL or sketch: its value out of the unpacked fields."""
+    readers: list[Callable[[Sequence[Any]], Any]] = []
+    at = 0
+    for kind in kinds:
+        places = range(at, at := at + len(_FIELDS[kind]))
+        if kind is Kind.SUM_INT:
+            readers.append(partial(_wide_sum, at=places[0]))
+        elif places:
+            readers.append(itemgetter(*places))
+    return readers
+
+
+def _wide_sum(fields: Sequence[Any], at: int) -> int:
+    return int((fields[at] << 32) + fields[at + 1])
 
 
 def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:

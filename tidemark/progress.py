@@ -1,8 +1,23 @@
-"""How far one streaming query has come: written last in each micro-batch, read by serving, status and the batch."""
+"""How far one streaming query has come, and who wrote last: read by serving, status and the batch."""
 
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The newest write that Redis knows of: of which start (`epoch`) of which checkpoint, and its micro-batch."""
+
+    epoch: int
+    batch: int
+    checkpoint: str
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Self:
+        """From `epoch:batch:checkpoint`."""
+        epoch, batch, checkpoint = (text.decode() if isinstance(text, bytes) else text).split(":", 2)
+        return cls(int(epoch), int(batch), checkpoint)
 
 
 @dataclass(frozen=True, slots=True)

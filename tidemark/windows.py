@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from tidemark.errors import UserError
 
@@ -80,6 +81,16 @@ def epoch_seconds(instant: datetime) -> float:
 
 def iso(instant: float | datetime) -> str:
     """`2026-01-01T00:00:00Z`; fractions appear only where there are any."""
+    return _iso_edge(instant) if type(instant) is int else _iso(instant)
+
+
+@lru_cache(maxsize=16_384)
+def _iso_edge(edge: int) -> str:
+    """The same edges are written in every answer; 16,384 are four months of 10-minute windows."""
+    return _iso(edge)
+
+
+def _iso(instant: float | datetime) -> str:
     moment = instant if isinstance(instant, datetime) else datetime.fromtimestamp(instant, UTC)
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 

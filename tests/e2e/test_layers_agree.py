@@ -19,9 +19,10 @@ from tests.oracle import METRICS, mismatches, points
 from tests.packs import SHIPPED
 from tidemark.coverage import SpeedState
 from tidemark.keys import EVENTS_FAMILY
-from tidemark.merge import Query, Row, base_window, check_dims, merge_answer
+from tidemark.merge import Query, base_window, check_dims, merge_answer
 from tidemark.metrics.model import Metric
 from tidemark.partials import PartialCodec
+from tidemark.points import Row
 from tidemark.progress import Progress
 from tidemark.publication import Publication
 from tidemark.windows import WINDOWS, Span, ceil_to, floor_to

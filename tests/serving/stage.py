@@ -150,8 +150,10 @@ class Stage:
                 fields: dict[bytes, Any] = {self.key(dims): self.pack(partial) for dims, partial in found.items()}
                 self.client.hset(name, mapping={**fields, keys.SENTINEL: len(found)})  # type: ignore[arg-type]
 
-    def stream(self, partials: Mapping[int, Partials], *, alive: bool = True, **progress: Any) -> Progress:
-        """Write speed windows and the progress; `families` default to complete from the beginning."""
+    def stream(
+        self, partials: Mapping[int, Partials], *, alive: bool = True, checkpoint: str = "stage", **progress: Any
+    ) -> Progress:
+        """Write speed windows, the progress and the fence; `families` default to complete from the beginning."""
         for window_s, by in partials.items():
             for (start, dims), partial in by.items():
                 name = keys.speed_window(self.metric.family, window_s, start)
@@ -166,6 +168,7 @@ class Stage:
         }
         state = Progress(**given)
         self.client.set(keys.progress(self.metric.contract, self.metric.lane), state.to_json())
+        self.client.set(keys.fence(self.metric.contract, self.metric.lane), f"{state.epoch}:{state.batch}:{checkpoint}")
         if alive:
             self.client.set(keys.alive(self.metric.contract, self.metric.lane), "1", px=60_000)
         else:

@@ -62,7 +62,7 @@ def test_kpi_is_kept_for_ten_minutes_but_never_served_when_outdated(stage: Stage
         again = client.get("/kpi/dev-1/10min").json()
         assert again["points"] == first["points"]
         stage.stream(
-            {600: {(at("00:30"), "dev-1"): (60, 6)}}, batch=2, watermark=at("00:45"), max_event_time=float(at("00:55"))
+            {600: {(at("00:40"), "dev-1"): (60, 6)}}, batch=2, watermark=at("00:45"), max_event_time=float(at("00:55"))
         )
         newer = client.get("/kpi/dev-1/10min").json()
         stage.seal({600: {(at("00:30"), "dev-1"): (7, 7)}}, at("01:00"), spans=[Span(at("00:00"), at("01:00"))])

@@ -10,7 +10,8 @@ from tests.tidemark.definitions import compiled
 from tidemark.coverage import Missing, Reason, SpeedState
 from tidemark.dims import encode_dims
 from tidemark.errors import QueryError
-from tidemark.merge import Query, Row, base_window, check_dims, merge_answer, split
+from tidemark.merge import Query, base_window, check_dims, merge_answer, split
+from tidemark.points import Row
 from tidemark.progress import Progress
 from tidemark.publication import Publication
 from tidemark.windows import Span
