@@ -6,8 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.output import print_json
+from cli.output import print_json, print_table
 from conf.settings import Settings, load_settings
+
+_CONTRACT = ("contract", "received", "valid", "quarantined", "duplicates", "late", "lag_seconds", "watermark")
+_METRIC = ("metric", "sealed_through", "version", "gate", "windows_compared", "mismatched", "max_relative_error")
 
 
 def command(json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False) -> None:
@@ -31,18 +34,13 @@ async def _status(settings: Settings) -> dict[str, Any]:
 
 
 def _print_tables(document: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    contracts = [{"contract": name, **entry} for name, entry in document["contracts"].items()]
+    print_table(contracts, _CONTRACT)
+    print()
+    print_table([_metric_row(name, entry) for name, entry in document["metrics"].items()], _METRIC)
 
-    contracts = Table("contract", "received", "valid", "quarantined", "duplicates", "late", "lag s", "watermark")
-    for name, entry in document["contracts"].items():
-        counts = (entry[key] for key in ("received", "valid", "quarantined", "duplicates", "late", "lag_seconds"))
-        contracts.add_row(name, *(f"{count:,}" for count in counts), entry["watermark"] or "-")
-    metrics = Table("metric", "sealed through", "version", "gate", "windows compared", "mismatched", "max rel. error")
-    for name, entry in document["metrics"].items():
-        parity = entry["parity"]
-        compared = (f"{parity['windows']:,}", f"{parity['mismatched']:,}", f"{parity['max_relative_error']:.2g}")
-        metrics.add_row(name, entry["sealed_through"] or "-", str(entry["version"]), entry["gate"] or "-", *compared)
-    console = Console()
-    console.print(contracts)
-    console.print(metrics)
+
+def _metric_row(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    parity = entry["parity"]
+    compared = {"windows_compared": parity["windows"], "mismatched": parity["mismatched"]}
+    return {"metric": name, **entry, **compared, "max_relative_error": f"{parity['max_relative_error']:.2g}"}

@@ -59,7 +59,13 @@ def open_from(metric: Metric, watermark_s: int, covered_from: int | None) -> int
 
 
 def wipe_views(client: redis.Redis, contract: str, lane: str, metrics: tuple[Metric, ...]) -> None:
-    """Remove what another checkpoint, or a Redis that lost writes, left of a lane: half a view is worse than none."""
+    """Remove what another checkpoint, or a Redis that lost writes, left of a lane: half a view is worse than none.
+
+    The progress record goes first: whoever reads while the windows go is told that speed is not available.
+    """
+    client.unlink(keys.progress(contract, lane), keys.late(contract, lane))
+    if lane == "exact":
+        client.unlink(keys.accepted(contract))
     for metric in metrics:
         for length in WINDOWS.values():
             index = keys.speed_index(metric.family, length)
@@ -68,9 +74,6 @@ def wipe_views(client: redis.Redis, contract: str, lane: str, metrics: tuple[Met
             for at in range(0, len(doomed), 1000):
                 client.unlink(*doomed[at : at + 1000])
             client.unlink(index)
-    client.unlink(keys.progress(contract, lane), keys.late(contract, lane))
-    if lane == "exact":
-        client.unlink(keys.accepted(contract))
 
 
 def _buffer(slot: Slot, aggregate: str) -> tuple[str, ...]:
