@@ -1,12 +1,16 @@
 """Redis writes behind a fence: a writer that a newer one has replaced is refused, whatever it still tries.
 
-Fence value: `epoch:batch:checkpoint` of the newest write. A start of a query claims the next epoch; within one, batches
-only grow, and each follows the one before: a fence that is gone or behind means that Redis has lost writes. The
-identity of the checkpoint says whose views Redis holds.
+Fence value: `epoch:batch:checkpoint` of the newest batch that is in as a whole. A start of a query claims the next
+epoch; within one, batches only grow, and each follows the one before: a fence that is gone or behind means that Redis
+has lost writes. The identity of the checkpoint says whose views Redis holds.
+
+A large batch is several scripts. Only the last one moves the fence, and each says how many went before it: a Redis that
+comes back from a snapshot, a torn log or a replica, at whatever script, never passes for one that has it all.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import redis
@@ -28,16 +32,23 @@ _PIPELINE = 8
 _RETRIES = 3
 _TIMEOUT_S = 30
 
-# ARGV: epoch, batch, checkpoint, then per command: number of words, words. Trap: unpack takes less than 8000 values.
+# KEYS: fence, step. ARGV: epoch, batch, checkpoint, number of this script in the batch (from 1), 1 if the last, then
+# per command: number of words, words. Trap: unpack takes less than 8000 values.
 _WRITE = """
 local fence = redis.call('GET', KEYS[1])
 if not fence then return redis.error_reply('LOST no fence') end
 local epoch, batch = string.match(fence, '^(%-?%d+):(%-?%d+):')
 epoch, batch = tonumber(epoch), tonumber(batch)
-local mine_e, mine_b = tonumber(ARGV[1]), tonumber(ARGV[2])
+local mine_e, mine_b, number = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
 if epoch > mine_e or (epoch == mine_e and batch > mine_b) then return redis.error_reply('STALE ' .. fence) end
 if epoch < mine_e or batch < mine_b - 1 then return redis.error_reply('LOST ' .. fence) end
-local i = 4
+local under_way = ARGV[1] .. ':' .. ARGV[2] .. ':'
+if number > 1 then
+  local step = redis.call('GET', KEYS[2]) or ''
+  local held = string.sub(step, 1, #under_way) == under_way and tonumber(string.sub(step, #under_way + 1)) or 0
+  if held < number - 1 then return redis.error_reply('LOST step ' .. number - 1 .. ' of ' .. under_way) end
+end
+local i = 6
 while i <= #ARGV do
   local n = tonumber(ARGV[i])
   if ARGV[i + 1] == 'SET_NEWER' then
@@ -49,13 +60,16 @@ while i <= #ARGV do
   end
   i = i + n + 1
 end
-redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2] .. ':' .. ARGV[3])
+redis.call('SET', KEYS[2], under_way .. ARGV[4])
+if ARGV[5] == '1' then redis.call('SET', KEYS[1], under_way .. ARGV[3]) end
 return 1
 """
+# KEYS: epoch, fence, progress. ARGV: epoch to exceed, batch, checkpoint, whether what Redis holds can be trusted.
 _CLAIM = """
 local epoch = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), tonumber(ARGV[1])) + 1
 redis.call('SET', KEYS[1], string.format('%d', epoch))
 redis.call('SET', KEYS[2], string.format('%d', epoch) .. ':' .. ARGV[2] .. ':' .. ARGV[3])
+if ARGV[4] == '0' then redis.call('DEL', KEYS[3]) end
 return epoch
 """
 
@@ -79,6 +93,7 @@ class FencedWriter:
         self.contract = contract
         self.lane = lane
         self._fence = keys.fence(contract, lane)
+        self._step = keys.step(contract, lane)
         self._write = client.register_script(_WRITE)
         self._claim = client.register_script(_CLAIM)
         self.epoch = 0
@@ -89,11 +104,15 @@ class FencedWriter:
             held = self.client.get(self._fence)
         return None if held is None else Fence.parse(held)
 
-    def claim(self, above: int, committed: int) -> int:
-        """Take the next epoch, greater than `above`; `committed`: the last committed batch. Older writers are out."""
+    def claim(self, above: int, committed: int, *, intact: bool) -> int:
+        """Take the next epoch, greater than `above`; `committed`: the last committed batch. Older writers are out.
+
+        Views that are not `intact` lose their progress record in the same step: a crash before the repair is done must
+        not leave a fence that vouches for them.
+        """
+        names = [keys.epoch(self.contract, self.lane), self._fence, keys.progress(self.contract, self.lane)]
         with answering():
-            epoch_key = keys.epoch(self.contract, self.lane)
-            self.epoch = int(self._claim(keys=[epoch_key, self._fence], args=[above, committed, self.checkpoint]))
+            self.epoch = int(self._claim(keys=names, args=[above, committed, self.checkpoint, int(intact)]))
         return self.epoch
 
     def holds(self) -> bool:
@@ -106,21 +125,17 @@ class FencedWriter:
     def write(self, batch: int, commands: Iterable[Command], last: Iterable[Command] = ()) -> None:
         """Apply `commands`, then `last` in one step of its own. StaleWriter, ViewsLost or ViewsUnavailable."""
         with answering(f"{self.contract}/{self.lane} at {self.epoch}:{batch}"):
-            pending: list[list[Any]] = []
-            for arguments in _chunks(commands):
-                pending.append(arguments)
-                if len(pending) == _PIPELINE:
-                    self._send(batch, pending)
-                    pending = []
-            self._send(batch, pending)
-            self._send(batch, [list(_flat(last))])
+            number, waiting = 1, _chunks(commands)
+            while chunks := list(islice(waiting, _PIPELINE)):
+                self._send(batch, number, chunks)
+                number += len(chunks)
+            self._send(batch, number, [list(_flat(last))], is_last=True)
 
-    def _send(self, batch: int, chunks: list[list[Any]]) -> None:
-        if not chunks:
-            return
+    def _send(self, batch: int, first: int, chunks: Sequence[list[Any]], *, is_last: bool = False) -> None:
         with self.client.pipeline(transaction=False) as pipe:
-            for arguments in chunks:
-                self._write(keys=[self._fence], args=[self.epoch, batch, self.checkpoint, *arguments], client=pipe)
+            for number, arguments in enumerate(chunks, first):
+                head: list[Any] = [self.epoch, batch, self.checkpoint, number, int(is_last)]
+                self._write(keys=[self._fence, self._step], args=[*head, *arguments], client=pipe)
             pipe.execute()
 
 

@@ -110,7 +110,7 @@ class SpeedLane(QueryLane):
         commit = self._log.last_commit()
         self._writer = FencedWriter(self._client, self.contract.name, self.lane, self._note.identity)
         intact = self._views_intact(self._writer, commit)
-        epoch = self._writer.claim(self._note.epoch, commit.batch if commit else -1)
+        epoch = self._writer.claim(self._note.epoch, commit.batch if commit else -1, intact=intact)
         self._position = PositionTracker(self._log)
         self._position.keep_only(set(self._source.end_position().get("segments", ())))
         known = self._note.families if intact else self._repair(commit)

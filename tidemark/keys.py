@@ -60,8 +60,13 @@ def epoch(contract: str, lane: str) -> str:
 
 
 def fence(contract: str, lane: str) -> str:
-    """STRING `epoch:batch:checkpoint` of the newest writer seen; older ones are refused."""
+    """STRING `epoch:batch:checkpoint` of the newest whole batch; older writers are refused."""
     return f"{FORMAT}:fence:{contract}:{lane}"
+
+
+def step(contract: str, lane: str) -> str:
+    """STRING `epoch:batch:scripts`: how far the newest writer has come within a batch."""
+    return f"{FORMAT}:step:{contract}:{lane}"
 
 
 def late(contract: str, lane: str) -> str:

@@ -113,7 +113,7 @@ class Stage:
     def dump(self) -> dict[bytes, Any]:
         """Every byte that Redis holds, but for writers' epochs and the record of progress."""
         read = {b"hash": self.client.hgetall, b"zset": lambda k: self.client.zrange(k, 0, -1, withscores=True)}
-        changing = (b":epoch:", b":fence:", b":progress:")
+        changing = (b":epoch:", b":fence:", b":step:", b":progress:")
         kept = [key for key in self.client.keys("*") if not any(part in key for part in changing)]
         return {key: read.get(self.client.type(key), self.client.get)(key) for key in sorted(kept)}
 

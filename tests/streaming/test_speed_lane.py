@@ -2,7 +2,6 @@
 
 import pytest
 
-from streaming.fenced_writer import FencedWriter
 from streaming.speed_lane import SpeedLane
 from tests.streaming.stage import TOTALS, Stage, access, at, metric_of
 from tidemark import keys
@@ -180,13 +179,3 @@ def test_a_start_that_has_nothing_to_do_says_so(stage: Stage) -> None:
     assert stage.lane([]).has_work()
     stage.client.delete(keys.fence("access", "exact"))
     assert stage.lane().has_work()
-
-
-def test_the_fence_refuses_an_older_batch(stage: Stage) -> None:
-    writer = FencedWriter(stage.client, "access", "exact", "checkpoint")
-    writer.claim(0, -1)
-    writer.write(0, [("SET", "x", "0")])
-    writer.write(1, [("SET", "x", "1")])
-    with pytest.raises(StaleWriter):
-        writer.write(0, [("SET", "x", "0")])
-    assert stage.client.get("x") == b"1"

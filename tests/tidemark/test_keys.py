@@ -10,7 +10,8 @@ def test_every_redis_key_of_ours_starts_with_the_format_and_differs_from_the_oth
     built = [
         keys.speed_window("f@1", 600, 0), keys.speed_index("f@1", 600), keys.batch_window("f@1", 600, 0, 1),
         keys.batch_index("f@1", 600), keys.publication("m"), keys.progress("c", "exact"), keys.alive("c", "exact"),
-        keys.epoch("c", "exact"), keys.fence("c", "exact"), keys.late("c", "exact"), keys.accepted("c"),
+        keys.epoch("c", "exact"), keys.fence("c", "exact"), keys.step("c", "exact"),
+        keys.late("c", "exact"), keys.accepted("c"),
     ]  # fmt: skip
     assert len(set(built)) == len(built)
     assert all(key.startswith(f"{keys.FORMAT}:") for key in built)

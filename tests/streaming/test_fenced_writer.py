@@ -1,0 +1,127 @@
+"""The fence: what a real Redis lets a writer do after a newer one came, or after it lost some of its writes."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from streaming import fenced_writer
+from streaming.fenced_writer import Command, FencedWriter, ViewsLost
+from tidemark import keys
+from tidemark.errors import StaleWriter
+from tidemark.progress import Fence
+
+PROGRESS = keys.progress("access", "exact")
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as connected:
+        yield connected
+
+
+@pytest.fixture
+def writer(client: redis.Redis) -> FencedWriter:
+    claimed = FencedWriter(client, "access", "exact", "checkpoint")
+    claimed.claim(0, -1, intact=True)
+    return claimed
+
+
+def commands(count: int) -> list[Command]:
+    return [("SET", f"x{number}", number) for number in range(count)]
+
+
+def one_command_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fenced_writer, "_MAX_ARGUMENTS", 1)
+    monkeypatch.setattr(fenced_writer, "_PIPELINE", 1)
+
+
+def test_an_older_batch_is_refused(writer: FencedWriter, client: redis.Redis) -> None:
+    writer.write(0, [("SET", "x", "0")])
+    writer.write(1, [("SET", "x", "1")])
+    with pytest.raises(StaleWriter):
+        writer.write(0, [("SET", "x", "0")])
+    assert client.get("x") == b"1"
+
+
+def test_a_replayed_batch_is_taken(writer: FencedWriter, client: redis.Redis) -> None:
+    writer.write(0, commands(3))
+    writer.write(0, commands(3))
+    assert writer.fence() == Fence(1, 0, "checkpoint")
+
+
+def test_an_older_epoch_is_refused(writer: FencedWriter, client: redis.Redis) -> None:
+    FencedWriter(client, "access", "exact", "checkpoint").claim(0, -1, intact=True)
+    with pytest.raises(StaleWriter):
+        writer.write(0, [("SET", "x", "0")])
+    assert client.get("x") is None
+
+
+def test_a_redis_that_lost_a_whole_batch_is_noticed(writer: FencedWriter, client: redis.Redis) -> None:
+    writer.write(0, commands(1))
+    held = client.get(keys.fence("access", "exact"))
+    writer.write(1, commands(1))
+    client.set(keys.fence("access", "exact"), str(held, "ascii"))  # type: ignore[arg-type]
+    with pytest.raises(ViewsLost):
+        writer.write(2, commands(1))
+
+
+@pytest.mark.parametrize("scripts", range(1, 4))
+def test_a_snapshot_from_within_a_batch_does_not_pass_for_the_batch(
+    writer: FencedWriter, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, scripts: int
+) -> None:
+    """Redis comes back as it was after `scripts` of the four scripts of batch 1."""
+    one_command_a_script(monkeypatch)
+    writer.write(0, commands(3))
+    snapshots: list[dict[bytes, bytes]] = []
+    send = FencedWriter._send
+
+    def watched(self: FencedWriter, *arguments: object, **options: object) -> None:
+        send(self, *arguments, **options)  # type: ignore[arg-type]
+        snapshots.append({key: client.dump(key) for key in client.keys("*")})  # type: ignore[misc,union-attr]
+
+    monkeypatch.setattr(FencedWriter, "_send", watched)
+    writer.write(1, commands(3))
+    assert len(snapshots) == 4
+    client.flushall()
+    for key, dumped in snapshots[scripts - 1].items():
+        client.restore(key, 0, dumped)  # type: ignore[arg-type]
+    fence = writer.fence()
+    assert fence is not None
+    assert fence.batch == 0
+    with pytest.raises(ViewsLost):
+        writer.write(2, commands(3))
+
+
+def test_a_redis_that_loses_a_script_within_a_batch_is_noticed_by_the_next_script(
+    writer: FencedWriter, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash loses the tail of the log: script 1 is gone when script 2 comes, the fence is as it was."""
+    one_command_a_script(monkeypatch)
+    writer.write(0, commands(2))
+    send = FencedWriter._send
+
+    def losing(self: FencedWriter, batch: int, first: int, *arguments: object, **options: object) -> None:
+        held = client.get(keys.step("access", "exact"))
+        send(self, batch, first, *arguments, **options)  # type: ignore[arg-type]
+        if first == 1:
+            client.delete("x0")
+            client.set(keys.step("access", "exact"), held)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FencedWriter, "_send", losing)
+    with pytest.raises(ViewsLost):
+        writer.write(1, commands(2))
+    fence = writer.fence()
+    assert fence is not None
+    assert fence.batch == 0
+
+
+def test_a_claim_over_views_in_doubt_takes_back_what_vouches_for_them(client: redis.Redis) -> None:
+    """A kill between the claim and the repair must leave views that the next start does not take for whole."""
+    first = FencedWriter(client, "access", "exact", "checkpoint")
+    first.claim(0, -1, intact=True)
+    first.write(0, (), [("SET", PROGRESS, "{}")])
+    first.claim(1, 7, intact=True)
+    assert client.exists(PROGRESS)
+    first.claim(2, 7, intact=False)
+    assert not client.exists(PROGRESS)
