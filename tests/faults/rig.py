@@ -127,9 +127,7 @@ class Rig:
         """`batch --through --json`; its document when it printed one."""
         with self.command("batch", "--through", iso(through), "--json", *options, places=places) as driver:
             assert driver.wait(300) == code, driver.text()[-4000:]
-            printed = [line for line in driver.text().splitlines() if line.startswith("{")]
-        found: dict[str, Any] = json.loads(printed[-1]) if printed else {}
-        return found
+            return printed_document(driver.text())
 
     def produce(
         self, rate: float, seconds: float, seed: int, *options: str, start: int | None = None, keys: int = 20
@@ -236,6 +234,13 @@ class Rig:
                     os.environ.pop(name)
                 else:
                     os.environ[name] = value
+
+
+def printed_document(text: str) -> dict[str, Any]:
+    """The last JSON document that a command printed among its logs; empty when it printed none."""
+    start = f"\n{text}".rfind("\n{\n")
+    found: dict[str, Any] = json.JSONDecoder().raw_decode(text[start:])[0] if start >= 0 else {}
+    return found
 
 
 async def _answer(settings: Settings, asked: Asked) -> dict[str, Any]:
