@@ -100,7 +100,7 @@ def read_pending(tables: LakeTables, contract: str, head: int) -> BronzeRange | 
     log.warning("the log of bronze was cut, reading the whole table", contract=contract, after=after)
     pinned = open_table(tables.bronze_events(contract), upto)
     uris = pinned.file_uris() if pinned else []
-    return BronzeRange(upto, [AddedFile(uri, {}) for uri in uris], whole=True) if uris else None
+    return BronzeRange(upto, [AddedFile(uri) for uri in uris], whole=True) if uris else None
 
 
 def has_pending(tables: LakeTables, contract: str) -> bool:

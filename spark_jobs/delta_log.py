@@ -1,15 +1,13 @@
-"""What a Delta table's log says, read without Spark: what was appended since a version, with row counts and statistics.
+"""What a Delta table's log says, by delta-rs and without Spark: what was appended since a version, with row counts.
 
-Spark's change feed needs a table property that must be there from the first commit; the log itself always tells which
-files a commit added *as data*. Trap: comparing file lists would also find what OPTIMIZE rewrote.
+Neither the change feed (it needs a table property from the first commit on) nor Spark is asked. Two versions' lists of
+files tell what came between them: in a table that is only appended to, an older file goes by a rewrite alone, and only
+then does the history have to say which commits were rewrites, whose files hold no new rows.
 """
 
-import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -20,26 +18,18 @@ from pyarrow import fs
 from tidemark.errors import LakeUnavailable
 from tidemark.windows import Span
 
-_READERS = 16
+_REWRITE = "OPTIMIZE"
+"""Operation of a commit that moves rows to other files and adds none; Spark and delta-rs call it the same."""
 _STATISTICS_S = 0.001
 """Delta's statistics cut timestamps to milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class AddedFile:
-    """A data file that an append brought. `statistics`: Delta's JSON statistics, empty when the writer made none."""
+    """A data file that an append brought. `rows`: by its statistics, None when the writer made none."""
 
     uri: str
-    statistics: dict[str, Any]
-
-    @property
-    def rows(self) -> int | None:
-        rows = self.statistics.get("numRecords")
-        return None if rows is None else int(rows)
-
-    def least(self, column: str) -> Any:
-        """The smallest value of a column as the log has it (timestamps as ISO text); None when not known."""
-        return self.statistics.get("minValues", {}).get(column)
+    rows: int | None = None
 
 
 def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
@@ -59,21 +49,59 @@ def head_version(uri: str) -> int | None:
 
 
 def added_files(uri: str, after: int, upto: int) -> list[AddedFile] | None:
-    """Files that the commits in `(after, upto]` added as data, in order of commit.
+    """Files that hold what was appended in the versions `(after, upto]`; `after` -1: since the table began.
 
-    None when the log no longer holds one of these commits (Delta drops them after its log retention): then only the
-    whole table can be read.
+    None when the log no longer knows version `after` (Delta drops commits after its log retention): then only the whole
+    table can be read. Raises LakeUnavailable.
     """
-    filesystem, root = filesystem_of(uri)
-    paths = [f"{root}/_delta_log/{version:020d}.json" for version in range(after + 1, upto + 1)]
-    try:
-        with ThreadPoolExecutor(_READERS) as pool:
-            commits = list(pool.map(lambda path: _read_text(filesystem, path), paths))
-    except FileNotFoundError:
+    if after >= upto:
+        return []
+    before, now = _files_at(uri, after), _files_at(uri, upto)
+    if before is None or now is None:
         return None
-    except OSError as error:
-        raise LakeUnavailable(f"lake: cannot read the log of {uri}: {error}") from error
-    return [AddedFile(f"{uri}/{unquote(path)}", stats) for text in commits for path, stats in _adds(text)]
+    if before.keys() <= now.keys():
+        return [file for path, file in now.items() if path not in before]
+    added: dict[str, AddedFile] = {}
+    for rewrite in [*_rewrites(uri, after, upto), upto + 1]:
+        last = _files_at(uri, rewrite - 1)
+        if last is None:
+            return None
+        added |= {path: file for path, file in last.items() if path not in before}
+        before = (_files_at(uri, rewrite) or {}) if rewrite <= upto else {}
+    return list(added.values())
+
+
+def _files_at(uri: str, version: int) -> dict[str, AddedFile] | None:
+    """path → file of a version; none before the first one. None when this version cannot be told any more."""
+    if version < 0:
+        return {}
+    try:
+        table = open_table(uri, version)
+    except LakeUnavailable:
+        head_version(uri)  # raises when it is the lake that is away, not the version
+        return None
+    if table is None:
+        return None
+    actions = pa.table(table.get_add_actions(flatten=True))
+    paths = actions.column("path").to_pylist()
+    counted = "num_records" in actions.column_names
+    rows = actions.column("num_records").to_pylist() if counted else [None] * len(paths)
+    return {path: AddedFile(f"{uri}/{unquote(path)}", n) for path, n in zip(paths, rows, strict=True)}
+
+
+def _rewrites(uri: str, after: int, upto: int) -> list[int]:
+    """The versions in `(after, upto]` that only moved rows, in order.
+
+    Trap: the library counts versions down from the one it has loaded, but lists commits that came after it too.
+    """
+    while True:
+        table = open_table(uri)
+        if table is None:
+            return []
+        commits = table.history(table.version() - after)
+        if head_version(uri) == table.version():
+            found = {int(each["version"]) for each in commits if each.get("operation") == _REWRITE}
+            return sorted(version for version in found if after < version <= upto)
 
 
 def may_hold(uri: str, version: int, column: str, spans: Sequence[Span]) -> bool:
@@ -116,19 +144,6 @@ def total_rows(files: Sequence[AddedFile]) -> int | None:
     """Rows in these files by their statistics; None when one has no count."""
     counts = [file.rows for file in files]
     return None if None in counts else sum(count for count in counts if count is not None)
-
-
-def _adds(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    # Trap: statistics hold text of events, and `splitlines` would also split at U+2028 and its like within them.
-    for line in text.split("\n"):
-        add = json.loads(line).get("add") if line.startswith('{"add"') else None
-        if add is not None and add.get("dataChange", True):
-            yield add["path"], json.loads(add.get("stats") or "{}")
-
-
-def _read_text(filesystem: fs.FileSystem, path: str) -> str:
-    with filesystem.open_input_stream(path) as stream:
-        return str(stream.read().decode())
 
 
 def filesystem_of(uri: str) -> tuple[fs.FileSystem, str]:
