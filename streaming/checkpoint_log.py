@@ -5,6 +5,7 @@
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from conf.locations import is_remote
 from intake.checkpoint import consumed_position
 from intake.position import SEGMENTS, Position
 from tidemark.errors import Fault
+
+_DRAFT = re.compile(r"\.{1,2}\d+\.[0-9a-f-]{36}\.tmp(\.crc)?")
+"""Spark writes `.N.<uuid>.tmp`, then renames it; Hadoop adds a checksum beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,16 @@ class CheckpointLog:
         """Whether every planned batch is committed."""
         return self._newest("offsets") == self._newest("commits")
 
+    def remove_drafts(self) -> None:
+        """Delete log files that a killed process was still writing: Spark refuses to begin where it finds one.
+
+        Only for who is about to run the query: a draft of a living one would be taken from it.
+        """
+        for folder in ("offsets", "commits"):
+            for name in self._names(folder):
+                if _DRAFT.fullmatch(name):
+                    self._files.delete_file(f"{self._root}/{folder}/{name}")
+
     def consumed_position(self) -> Position | None:
         """The source position after the last commit; None before it."""
         return consumed_position(self.uri)
@@ -80,12 +94,14 @@ class CheckpointLog:
         return [line for line in self._lines(path if found else f"{path}.compact") if line]
 
     def _newest(self, folder: str) -> int | None:
+        return max((int(name) for name in self._names(folder) if name.isdecimal()), default=None)
+
+    def _names(self, folder: str) -> list[str]:
         selector = fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True)
         try:
-            names = [info.base_name for info in self._files.get_file_info(selector)]
+            return [info.base_name for info in self._files.get_file_info(selector)]
         except OSError as error:
             raise Fault(f"checkpoint {self.uri}: cannot be read: {error}") from error
-        return max((int(name) for name in names if name.isdecimal()), default=None)
 
     def _lines(self, path: str) -> list[str]:
         try:

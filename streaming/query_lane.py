@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.settings import Settings
+from streaming.checkpoint_log import CheckpointLog
 from tidemark import keys
 from tidemark.contracts import ContractSet
 
@@ -56,6 +57,7 @@ class QueryLane:
         """Start the query on its checkpoint; `trigger` as in `DataStreamWriter.trigger`."""
         self.failure, self._stopping = None, False
         self._running.clear()
+        CheckpointLog(self.checkpoint).remove_drafts()
         writer = self.frame().writeStream.queryName(self.name).outputMode(output_mode)
         writer = writer.option("checkpointLocation", self.checkpoint).trigger(**trigger)
         self._query = writer.foreachBatch(self._guarded()).start()
