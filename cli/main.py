@@ -30,6 +30,8 @@ COMMANDS = {
     "serve": "cli.serve",
     "status": "cli.status",
     "rebuild-speed": "cli.rebuild_speed",
+    "backup": "cli.backup",
+    "restore": "cli.restore",
     "definitions": "cli.definitions",
     "doctor": "cli.doctor",
     "demo": "cli.demo",

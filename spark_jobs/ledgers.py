@@ -92,9 +92,9 @@ def _write(uri: str, rows: pa.Table, **how: Any) -> None:
         raise LakeUnavailable(f"lake: cannot write {uri}: {' '.join(str(error).split())}") from error
 
 
-def latest_publications(tables: LakeTables) -> dict[str, Publication]:
-    """metric → its newest publication."""
-    table = open_table(tables.publications)
+def latest_publications(tables: LakeTables, version: int | None = None) -> dict[str, Publication]:
+    """metric → its newest publication, as of a version of the ledger (default: the newest)."""
+    table = open_table(tables.publications, version)
     if table is None:
         return {}
     newest: dict[str, tuple[int, str]] = {}

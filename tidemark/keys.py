@@ -54,6 +54,16 @@ def alive(contract: str, lane: str) -> str:
     return f"{FORMAT}:alive:{contract}:{lane}"
 
 
+def alive_pattern() -> str:
+    """Matches `alive` of every query."""
+    return f"{FORMAT}:alive:*"
+
+
+def every_pattern() -> str:
+    """Matches all that this format keeps in Redis; not the names that apps know, which are republished."""
+    return f"{FORMAT}:*"
+
+
 def epoch(contract: str, lane: str) -> str:
     """Counter: each start of a query takes the next epoch."""
     return f"{FORMAT}:epoch:{contract}:{lane}"

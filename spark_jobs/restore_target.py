@@ -1,0 +1,80 @@
+"""Where a restore writes to: what is there already, and how it is emptied when the user says so."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+from pyarrow import fs
+
+from conf.settings import Settings
+from spark_jobs.archive import KEY, files_below
+from spark_jobs.delta_log import filesystem_of
+from spark_jobs.metadata_dump import drop_metadata, holds_metadata
+from tidemark import keys
+from tidemark.errors import Fault
+
+_LOCK = ".lock"
+"""Lock files stay: whoever holds one must not find another in its place."""
+
+
+class RestoreTarget:
+    """Lake, checkpoints, Redis, metadata and key of one deployment."""
+
+    def __init__(self, settings: Settings, client: "redis.Redis") -> None:
+        self._settings, self._client = settings, client
+
+    def occupied(self) -> Iterator[str]:
+        """What is not empty, in words."""
+        settings = self._settings
+        for name, uri in (("lake", settings.lake_uri), ("checkpoints", settings.checkpoints_uri)):
+            if _first_file(uri) is not None:
+                yield f"{name} {uri}"
+        if next(self._client.scan_iter(keys.every_pattern(), count=1000), None) is not None:
+            yield "views in Redis"
+        if holds_metadata(settings.metadata_uri):
+            yield "metadata"
+        if settings.pseudonym_key is None and self._key.exists():
+            yield f"key {self._key}"
+
+    def clear(self) -> None:
+        """Delete all of it; the lake last but for its key, so that a kill leaves nothing that looks whole."""
+        self._unlink_views()
+        _clear_folder(self._settings.checkpoints_uri)
+        _clear_folder(self._settings.lake_uri)
+        drop_metadata(self._settings.metadata_uri)
+        if self._settings.pseudonym_key is None:
+            self._key.unlink(missing_ok=True)
+
+    @property
+    def _key(self) -> Path:
+        return self._settings.home / KEY
+
+    def _unlink_views(self) -> None:
+        found: Iterator[bytes] = self._client.scan_iter(keys.every_pattern(), count=1000)
+        batch: list[bytes] = []
+        for key in found:
+            batch.append(key)
+            if len(batch) == 1000:
+                self._client.unlink(*batch)
+                batch.clear()
+        if batch:
+            self._client.unlink(*batch)
+
+
+def _first_file(uri: str) -> str | None:
+    try:
+        return next((info.path for info in files_below(uri) if not info.base_name.endswith(_LOCK)), None)
+    except OSError as error:
+        raise Fault(f"restore: cannot list {uri}: {error}") from error
+
+
+def _clear_folder(uri: str) -> None:
+    files, root = filesystem_of(uri)
+    try:
+        for info in files.get_file_info(fs.FileSelector(root, allow_not_found=True)):
+            if info.type == fs.FileType.Directory:
+                files.delete_dir(info.path)
+            elif not info.base_name.endswith(_LOCK):
+                files.delete_file(info.path)
+    except OSError as error:
+        raise Fault(f"restore: cannot empty {uri}: {error}") from error
