@@ -35,9 +35,7 @@ def command(
         return
     said = "whole" if check else "restored and checked"
     print(f"{uri}: {said}, {len(manifest.tables)} tables, {len(manifest.files)} files, {manifest.size_bytes:,} bytes")
-    if document.get("definitions"):
-        note(
-            f"the backup's definitions differ from those in force; to use them: TIDEMARK_DEFINITIONS={document['definitions']}"
-        )
+    if others := document.get("definitions"):
+        note(f"the backup's definitions differ from those in force; to use them: TIDEMARK_DEFINITIONS={others}")
     for contract, received in [] if check else manifest.received_through.items():
         note(f"{contract}: the source must still hold what was received after {received}")

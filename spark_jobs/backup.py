@@ -5,9 +5,6 @@ stopped for it. Not part of it are checkpoints and Redis, which belong together 
 written: a restored lake gets new ones, filled from the lake and from what the source still holds.
 """
 
-import hashlib
-import hmac
-import os
 import sys
 import tempfile
 import time
@@ -16,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from conf.locations import is_remote
 from conf.settings import Settings
 from spark_jobs.archive import (
     DEFINITIONS,
@@ -28,10 +26,10 @@ from spark_jobs.archive import (
     backup_uri,
     copy_file,
     files_below,
+    fingerprint,
     in_parallel,
     write_manifest,
 )
-from spark_jobs.delta_log import filesystem_of
 from spark_jobs.lake_snapshot import data_of, log_of, pin_tables, received_through
 from spark_jobs.metadata_dump import dump_metadata
 from spark_jobs.script import SparkSource, run_script, script_arguments
@@ -68,22 +66,16 @@ def run(settings: Settings, destination: str, now: float, progress: Progress = l
     if uri.startswith(f"{lake}/"):
         raise UserError("backup: the destination lies within the lake")
     _require_new(uri)
+    print_of = fingerprint(settings.resolve_pseudonym_key())  # a key that is made only now belongs to the backup too
     with tempfile.TemporaryDirectory(prefix="tidemark-backup-") as scratch:
         pinned = pin_tables(LakeTables(lake))
         items = [item for table, version in pinned.items() for item in _table_items(lake, table, version)]
         kind = dump_metadata(settings.metadata_uri, Path(scratch, METADATA))
         items += _other_items(settings, Path(scratch), kind is not None)
         stored = _copy_all(items, uri, progress)
-    newest = received_through(lake, pinned)
-    print_of = fingerprint(settings.resolve_pseudonym_key())
-    manifest = Manifest(iso(int(now)), pinned, newest, kind, print_of, tuple(stored))
+    manifest = Manifest(iso(int(now)), pinned, received_through(lake, pinned), kind, print_of, tuple(stored))
     write_manifest(uri, manifest)
     return BackedUp(uri, manifest, time.monotonic() - started)
-
-
-def fingerprint(key: str) -> str:
-    """Tells two pseudonym keys apart without giving one away."""
-    return hmac.new(key.encode(), b"tidemark backup", hashlib.sha256).hexdigest()[:16]
 
 
 def key_file(settings: Settings) -> Path | None:
@@ -100,11 +92,14 @@ def definition_files(settings: Settings) -> Iterator[tuple[Path, str]]:
 
 
 def _require_new(uri: str) -> None:
+    """Make the folder, so that a destination which cannot be written is told before anything is read."""
     try:
         if any(True for _ in files_below(uri)):
             raise UserError(f"backup: {uri} is there already")
+        if not is_remote(uri):
+            Path(uri).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Fault(f"backup: cannot use {uri}: {error}") from error
+        raise UserError(f"backup: cannot write to {uri}: {error.strerror or error}") from error
 
 
 def _table_items(lake: str, table: str, version: int) -> list[Item]:
@@ -130,8 +125,8 @@ def _copy_all(items: Sequence[Item], uri: str, progress: Progress) -> list[Store
             raise Fault(f"backup: {item.path} went while it was read (maintenance?): run it again") from None
         except OSError as error:
             raise Fault(f"backup: cannot copy {item.path}: {error}") from error
-        if item.path == KEY and "://" not in uri:
-            os.chmod(filesystem_of(f"{uri}/{KEY}")[1], 0o600)
+        if item.path == KEY and not is_remote(uri):
+            Path(uri, KEY).chmod(0o600)
         stored.append(StoredFile(item.path, size, sha256))
         return size
 

@@ -57,7 +57,7 @@ def data_of(lake: str, table: str, version: int) -> list[Sized]:
 
 
 def log_of(lake: str, table: str, version: int) -> list[Sized]:
-    """The files of a table's log up to a version, as bytes to copy. The hint `_last_checkpoint` may name a later one."""
+    """The files of a table's log up to a version: bytes to copy. The hint `_last_checkpoint` may name a later one."""
     return sorted(_log_files(f"{lake}/{table}", version, lake))
 
 

@@ -78,9 +78,9 @@ def sqlite_file(url: str) -> Path | None:
 
 def _copy_sqlite(source: Path, target: Path) -> None:
     try:
-        with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as reader:
-            with closing(sqlite3.connect(target)) as writer:
-                reader.backup(writer)
+        uri = f"{source.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as reader, closing(sqlite3.connect(target)) as writer:
+            reader.backup(writer)
     except sqlite3.Error as error:
         raise Fault(f"metadata: cannot copy {source.name}: {error}") from error
 

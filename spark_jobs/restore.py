@@ -33,10 +33,11 @@ from spark_jobs.archive import (
     check_file,
     copy_file,
     find_backup,
+    fingerprint,
     in_parallel,
     require_same,
 )
-from spark_jobs.backup import METADATA, definition_files, fingerprint
+from spark_jobs.backup import METADATA, definition_files
 from spark_jobs.batch_lock import local_lock, remote_lease
 from spark_jobs.delta_log import head_version
 from spark_jobs.lake_snapshot import LOG, data_of
@@ -78,7 +79,7 @@ def run(settings: Settings, location: str, force: bool, progress: Progress = lam
     uri, manifest = check(location) if force else find_backup(location)
     _require_key(settings, manifest)
     with _alone(settings) as client:
-        target = RestoreTarget(settings, client)
+        target = RestoreTarget(settings, client, manifest.key_fingerprint)
         occupied = tuple(target.occupied())
         if occupied and not force:
             raise UserError(f"restore: the target is not empty: {'; '.join(occupied)}; --force replaces it")

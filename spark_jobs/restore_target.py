@@ -7,7 +7,7 @@ import redis
 from pyarrow import fs
 
 from conf.settings import Settings
-from spark_jobs.archive import KEY, files_below
+from spark_jobs.archive import KEY, files_below, fingerprint
 from spark_jobs.delta_log import filesystem_of
 from spark_jobs.metadata_dump import drop_metadata, holds_metadata
 from tidemark import keys
@@ -20,8 +20,8 @@ _LOCK = ".lock"
 class RestoreTarget:
     """Lake, checkpoints, Redis, metadata and key of one deployment."""
 
-    def __init__(self, settings: Settings, client: "redis.Redis") -> None:
-        self._settings, self._client = settings, client
+    def __init__(self, settings: Settings, client: "redis.Redis", key_fingerprint: str | None) -> None:
+        self._settings, self._client, self._fingerprint = settings, client, key_fingerprint
 
     def occupied(self) -> Iterator[str]:
         """What is not empty, in words."""
@@ -33,21 +33,25 @@ class RestoreTarget:
             yield "views in Redis"
         if holds_metadata(settings.metadata_uri):
             yield "metadata"
-        if settings.pseudonym_key is None and self._key.exists():
-            yield f"key {self._key}"
+        if self._has_other_key():
+            yield f"another pseudonym key {self._key}"
 
     def clear(self) -> None:
-        """Delete all of it; the lake last but for its key, so that a kill leaves nothing that looks whole."""
+        """Delete all of it."""
         self._unlink_views()
         _clear_folder(self._settings.checkpoints_uri)
         _clear_folder(self._settings.lake_uri)
         drop_metadata(self._settings.metadata_uri)
-        if self._settings.pseudonym_key is None:
-            self._key.unlink(missing_ok=True)
+        if self._has_other_key():
+            self._key.unlink()
 
     @property
     def _key(self) -> Path:
         return self._settings.home / KEY
+
+    def _has_other_key(self) -> bool:
+        made_here = self._settings.pseudonym_key is None and self._key.exists()
+        return made_here and fingerprint(self._settings.resolve_pseudonym_key()) != self._fingerprint
 
     def _unlink_views(self) -> None:
         found: Iterator[bytes] = self._client.scan_iter(keys.every_pattern(), count=1000)
