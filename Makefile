@@ -1,8 +1,9 @@
 # Tidemark's entry points. Everything lands in .venv, .jars and .tidemark of this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-faults check lock clean
+.PHONY: help setup setup-dev demo test test-fast test-faults $(BENCHES) check lock clean
 BIN := .venv/bin
-CODE := tidemark quality intake runtime conf streaming spark_jobs serving emr data cli tests
+CODE := tidemark quality intake runtime conf streaming spark_jobs serving emr data cli bench tests
+BENCHES := bench-speed bench-fresh bench-serve bench-batch bench-ingest bench-peers bench-keys bench-start
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock" pyproject.toml
 
@@ -19,7 +20,7 @@ CHECK_JAVA = java=$${JAVA_HOME:+$$JAVA_HOME/bin/}java; \
 	 (Debian, Ubuntu), brew install openjdk@17 (macOS), or set JAVA_HOME" >&2; exit 1; fi
 
 help: ## Show these targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n -e 's/^\([a-z-]*\):.*## /  make \1\t/p' -e 's/^$$(BENCHES):.*## /  make bench-…\t/p' Makefile | expand -t 20
 
 setup: ## Virtual environment, dependencies, Spark jars; does nothing when nothing changed
 	@$(CHECK_JAVA); \
@@ -51,6 +52,9 @@ test-faults: setup-dev ## Every fault: kills, lost checkpoints, Redis, Kafka and
 
 test-fast: setup-dev ## The tests that start no JVM
 	@$(BIN)/python -m pytest -m "not spark and not kafka" $(PYTEST_ARGS)
+
+$(BENCHES): bench-%: setup-dev ## Figures: a table, and bench/results/<name>.json (docs/PERFORMANCE.md)
+	@$(BIN)/python -m bench.$* $(BENCH_ARGS)
 
 check: setup-dev ## Style, types, and the direction of imports
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
