@@ -1,7 +1,7 @@
-"""One batch at a time per lake.
+"""One job at a time that changes what batch owns, per lake: a batch, its repair, maintenance.
 
 A lake on this machine is guarded by a file lock, which the kernel drops with the process, however it ends. A lake in an
-object store is guarded by a lease in Redis, renewed while the batch runs: after a kill it lapses by itself.
+object store is guarded by a lease in Redis, renewed while the job runs: after a kill it lapses by itself.
 """
 
 import fcntl
@@ -11,10 +11,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import redis
 
-from tidemark.errors import Fault
+from conf.locations import is_remote
+from conf.settings import Settings
+from runtime.redis_server import redis_url
+from tidemark.errors import Fault, LakeUnavailable, ViewsUnavailable
 from tidemark.keys import FORMAT
 
 LEASE_S = 60
@@ -23,24 +27,51 @@ _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPI
 
 
 @contextmanager
+def sole_job(settings: Settings) -> Iterator[None]:
+    """Hold whichever lock the lake has. Fault when another job holds it; asks Redis only for a remote lake."""
+    lake = settings.lake_uri
+    if not is_remote(lake):
+        with local_lock(Path(lake)):
+            yield
+        return
+    try:
+        with redis.Redis.from_url(redis_url(settings), socket_timeout=30) as client, remote_lease(client, lake):
+            yield
+    except redis.RedisError as error:
+        raise ViewsUnavailable(f"Redis does not answer, so the lake cannot be locked: {error}") from error
+
+
+@contextmanager
 def local_lock(lake: Path) -> Iterator[None]:
-    """Hold the file lock of a lake on this machine. Fault when another batch holds it."""
-    lake.mkdir(parents=True, exist_ok=True)
-    with (lake / ".batch.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise Fault(f"another batch (process {file.read().strip() or 'unknown'}) is running on this lake") from None
+    """Hold the file lock of a lake on this machine. Fault when another job holds it, LakeUnavailable when it cannot be
+    written."""
+    try:
+        lake.mkdir(parents=True, exist_ok=True)
+        file = (lake / ".batch.lock").open("a+")
+    except OSError as error:
+        raise LakeUnavailable(f"lake: cannot write {lake}: {error.strerror}") from error
+    with file:
+        _take(file, lake)
+        yield
+
+
+def _take(file: IO[str], lake: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise Fault(f"another batch (process {file.read().strip() or 'unknown'}) is running on this lake") from None
+    try:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+    except OSError as error:
+        raise LakeUnavailable(f"lake: cannot write {lake}: {error.strerror}") from error
 
 
 @contextmanager
 def remote_lease(client: "redis.Redis", lake: str) -> Iterator[None]:
-    """Hold the lease of a lake in an object store. Fault when another batch holds it."""
+    """Hold the lease of a lake in an object store. Fault when another job holds it."""
     key, token, done = f"{FORMAT}:batch-lease:{lake}", secrets.token_hex(16), threading.Event()
     if not client.set(key, token, nx=True, px=LEASE_S * 1000):
         raise Fault("another batch is running on this lake, or was killed less than a minute ago")

@@ -21,6 +21,7 @@ import structlog
 
 from conf.settings import Settings
 from quality.gate import GateResult
+from spark_jobs.batch_lock import sole_job
 from spark_jobs.delta_log import AddedFile, added_files, head_version, open_table, total_rows
 from spark_jobs.event_columns import ARRIVAL, ARRIVAL_DDL, fields_ddl, read_files
 from spark_jobs.gates import counts_gate, expect_silver, freshness_gate
@@ -250,11 +251,12 @@ def _app_id(contract: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """`build_silver.py [--env E] [CONTRACT…]`"""
+    """`build_silver.py [--env E] [CONTRACT…]`. Refuses beside a running batch."""
     arguments = script_arguments(__doc__, argv)
 
     def job(spark: SparkSource, settings: Settings) -> bool:
-        results = [run(spark, settings, contracts) for contracts in contracts_of(settings, arguments.names)]
+        with sole_job(settings):
+            results = [run(spark, settings, contracts) for contracts in contracts_of(settings, arguments.names)]
         for result in results:
             print(result)
         return all(result.passed for result in results)

@@ -11,14 +11,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import structlog
 from deltalake import DeltaTable, WriterProperties
 
-from conf.locations import is_remote
 from conf.settings import Settings
-from spark_jobs.batch_lock import local_lock
+from spark_jobs.batch_lock import sole_job
 from spark_jobs.delta_log import open_table
 from spark_jobs.ledgers import latest_publications
 from spark_jobs.script import SparkSource, registry_of, run_script, script_arguments
@@ -91,12 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = script_arguments(main.__doc__, argv, "--dry-run")
 
     def job(_: SparkSource, settings: Settings) -> bool:
-        registry = registry_of(settings)
-        if is_remote(settings.lake_uri):
-            done = run(settings, registry, time.time(), arguments.dry_run)
-        else:
-            with local_lock(Path(settings.lake_uri)):
-                done = run(settings, registry, time.time(), arguments.dry_run)
+        with sole_job(settings):
+            done = run(settings, registry_of(settings), time.time(), arguments.dry_run)
         for each in done:
             print(each)
         return True

@@ -16,6 +16,7 @@ import structlog
 
 from conf.settings import Settings
 from runtime.redis_server import redis_url
+from spark_jobs.batch_lock import sole_job
 from spark_jobs.hot_views import Window, expire_superseded, hot_windows, missing_windows, write_windows
 from spark_jobs.latest_values import publish_values
 from spark_jobs.ledgers import commit_publications, latest_publications
@@ -151,12 +152,15 @@ def _within(windows: Iterable[Window], spans: Iterable[Span]) -> set[Window]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """`publish.py [--env E]`: bring Redis to what the lake has published, as every batch does when it begins."""
+    """`publish.py [--env E]`: bring Redis to what the lake has published, as every batch does when it begins.
+
+    Refuses beside a running batch, whose pointers it would move back.
+    """
     arguments = script_arguments(main.__doc__, argv)
 
     def job(_: SparkSource, settings: Settings) -> bool:
         registry = registry_of(settings)
-        with connect(settings) as client:
+        with sole_job(settings), connect(settings) as client:
             started = time.monotonic()
             published = heal(client, LakeTables(settings.lake_uri), registry.metrics, registry.contracts)
             print(f"{len(published)} publications in force, {time.monotonic() - started:.2f} s")

@@ -103,6 +103,7 @@ class Rig:
         self.metric = metric
         self.ledgers: list[Path] = []
         self.environment: dict[str, str] = {}
+        self.prefix: list[str] = []  # a command that runs ours, with less rights for instance
         self._started = 0
 
     # --- processes
@@ -113,7 +114,7 @@ class Rig:
         log = self.folder / f"{self._started:03d}-{arguments[0]}.log"
         armed = [sys.executable, "-m", "tests.faults.driver", *places, "--", *arguments]
         command = armed if places else [str(TIDEMARK), *arguments]
-        return Driver(command, log, {**self.environment, **(extra or {})}, Path(__file__).parents[2])
+        return Driver([*self.prefix, *command], log, {**self.environment, **(extra or {})}, Path(__file__).parents[2])
 
     def stream(self, *options: str, places: Iterable[str] = (), extra: Mapping[str, str] | None = None) -> Driver:
         return self.command("stream", "--source-contract", self.contract, *options, places=places, extra=extra)

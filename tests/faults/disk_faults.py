@@ -1,0 +1,76 @@
+"""Disks that fail under a driver: full for a while, or not writable. Nothing here needs root.
+
+Full: the soft RLIMIT_FSIZE of the driver's JVM is set to 0 from outside, so that no file of it can grow, as on a file
+system without a free block (EFBIG instead of ENOSPC). Not writable: the permissions are taken away; a driver of root
+runs without the capability to ignore them.
+"""
+
+import os
+import resource
+import signal
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.faults.rig import Driver, wait_for
+
+ORDINARY_USER = [sys.executable, "-m", "tests.faults.ordinary_user"]
+_WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+
+
+@contextmanager
+def full_disk(driver: Driver) -> Iterator[None]:
+    """No file that the driver's JVM writes can grow."""
+    java = java_of(driver)
+    _, hard = resource.prlimit(java, resource.RLIMIT_FSIZE)
+    resource.prlimit(java, resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        try:
+            resource.prlimit(java, resource.RLIMIT_FSIZE, (hard, hard))
+        except ProcessLookupError:
+            return
+
+
+def wait_stopped(driver: Driver, seconds: float = 120) -> None:
+    """Until the driver has paused itself at its place."""
+    wait_for(lambda: _stat(driver.process.pid)[0] == "T", seconds, driver.text)
+
+
+def resume(driver: Driver) -> None:
+    os.kill(driver.process.pid, signal.SIGCONT)
+
+
+def java_of(driver: Driver) -> int:
+    """The process id of the driver's JVM."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                name = (entry / "comm").read_text().strip()
+                if name == "java" and int(_stat(int(entry.name))[2]) == driver.process.pid:
+                    return int(entry.name)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    raise AssertionError("the driver has no JVM")
+
+
+def _stat(process: int) -> list[str]:
+    """Fields of /proc/N/stat after the name: state, parent, process group …"""
+    return (Path("/proc") / str(process) / "stat").read_text().rpartition(")")[2].split()
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nothing below the folder can be written or created."""
+    paths = [folder, *folder.rglob("*")]
+    modes = {path: path.stat().st_mode for path in paths}
+    for path, mode in modes.items():
+        path.chmod(mode & ~_WRITABLE)
+    try:
+        yield
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)
