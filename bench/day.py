@@ -1,7 +1,7 @@
 """Both layers of `device_access` over one day of 10-minute windows, written with the product's names and encoders.
 
-The first half is sealed: in gold and, as for every hot window, in Redis. The second half is speed's, whose watermark has
-left the newest window open. Numbers follow from the seed, so every answer can be checked. No JVM.
+The first half is sealed: in gold and, as for every hot window, in Redis. The second half is speed's, whose watermark
+has left the newest window open. Numbers follow from the seed, so every answer can be checked. No JVM.
 """
 
 import threading
@@ -92,7 +92,7 @@ class Day:
         fields: dict[bytes, bytes | int] = dict(zip(self._keys, self._window(place), strict=True))
         if start < self.cut:
             name = keys.batch_window(family, WINDOW_S, start, publication.version)
-            client.hset(name, mapping={**fields, keys.SENTINEL: len(fields)})  # type: ignore[arg-type]
+            client.hset(name, mapping=fields | {keys.SENTINEL: len(fields)})  # type: ignore[arg-type]
             return
         client.hset(keys.speed_window(family, WINDOW_S, start), mapping=fields)  # type: ignore[arg-type]
         client.zadd(keys.speed_index(family, WINDOW_S), {str(start): start})
