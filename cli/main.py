@@ -19,6 +19,7 @@ import typer
 
 from conf.settings import load_settings
 from runtime.logs import configure_logging
+from runtime.storage_trouble import storage_trouble
 from tidemark.errors import TidemarkError, UserError
 
 COMMANDS = {
@@ -71,7 +72,9 @@ def _run(arguments: Sequence[str], home: Path) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:  # noqa: BLE001  the last resort of the process
-        return _say(f"{_headline(error)} (details in {_keep_trace(home)})", FAILED)
+        if trouble := storage_trouble(error):
+            return _say(trouble, FAILED)
+        return _say(f"{_headline(error)} ({_keep_trace(home)})", FAILED)
     return 0
 
 
@@ -107,13 +110,16 @@ def _headline(error: Exception) -> str:
     return f"unexpected {type(error).__name__}: {text[:300]}"
 
 
-def _keep_trace(home: Path) -> Path:
-    """Write the current exception's trace below the home; the file."""
+def _keep_trace(home: Path) -> str:
+    """Write the current exception's trace below the home; where it is, or why it is nowhere."""
     folder = home / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.log"
-    file.write_text(f"tidemark {' '.join(sys.argv[1:])}\n{traceback.format_exc()}", encoding="utf-8")
-    return file
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"tidemark {' '.join(sys.argv[1:])}\n{traceback.format_exc()}", encoding="utf-8")
+    except OSError as error:
+        return f"no details kept: {error.strerror}"
+    return f"details in {file}"
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 import redis
 
@@ -47,26 +47,31 @@ def local_lock(lake: Path) -> Iterator[None]:
     written."""
     try:
         lake.mkdir(parents=True, exist_ok=True)
-        file = (lake / ".batch.lock").open("a+")
+        # Unbuffered: text that a full disk refused would be written, and refused, once more when the file is closed.
+        file = (lake / ".batch.lock").open("ab+", buffering=0)
     except OSError as error:
-        raise LakeUnavailable(f"lake: cannot write {lake}: {error.strerror}") from error
+        raise _unwritable(lake, error) from error
     with file:
         _take(file, lake)
         yield
 
 
-def _take(file: IO[str], lake: Path) -> None:
+def _take(file: FileIO, lake: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
-        raise Fault(f"another batch (process {file.read().strip() or 'unknown'}) is running on this lake") from None
+        holder = (file.read() or b"").decode(errors="replace").strip() or "unknown"
+        raise Fault(f"another batch (process {holder}) is running on this lake") from None
     try:
         file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        file.write(str(os.getpid()).encode())
     except OSError as error:
-        raise LakeUnavailable(f"lake: cannot write {lake}: {error.strerror}") from error
+        raise _unwritable(lake, error) from error
+
+
+def _unwritable(lake: Path, error: OSError) -> LakeUnavailable:
+    return LakeUnavailable(f"lake: cannot write {lake}: {error.strerror}")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import structlog
 from conf.settings import ENVIRONMENTS, PACKAGED, Settings, load_settings
 from runtime.logs import configure_logging
 from runtime.spark_session import build_session
+from runtime.storage_trouble import storage_trouble
 from tidemark.contracts import ContractSet
 from tidemark.errors import TidemarkError, UserError
 from tidemark.metrics.registry import Registry, load_registry
@@ -82,3 +83,8 @@ def run_script(job: str, arguments: argparse.Namespace, body: Callable[[SparkSou
     except TidemarkError as error:
         print(f"{job}: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
+    except Exception as error:
+        if trouble := storage_trouble(error):
+            print(f"{job}: {trouble}", file=sys.stderr)
+            return 1
+        raise

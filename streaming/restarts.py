@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from runtime.storage_trouble import root_cause, storage_trouble
 from streaming.query_lane import QueryLane
 from tidemark.errors import Fault, StaleWriter, TidemarkError, UserError
 
@@ -73,6 +74,6 @@ class Restarts:
 
 def describe(error: BaseException) -> str:
     """One line. Errors of Spark carry whole plans and stack traces."""
-    text = str(error).strip() or type(error).__name__
-    line = text.splitlines()[0]
-    return line if isinstance(error, TidemarkError) else f"{type(error).__name__}: {line[:500]}"
+    if isinstance(error, TidemarkError):
+        return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return storage_trouble(error) or root_cause(error)

@@ -13,16 +13,24 @@ from conf.settings import Settings
 from tidemark.errors import Fault
 
 
+class AnotherStream(Fault):
+    """Another process holds the lock."""
+
+
 @contextmanager
 def locked_contract(settings: Settings, contract: str) -> Iterator[None]:
-    """Hold the stream lock of a contract. Fault when another process has it."""
+    """Hold the stream lock of a contract. AnotherStream when a process has it, Fault when it cannot be written."""
     path = lock_path(settings, contract)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+    except OSError as error:
+        raise Fault(f"checkpoints: cannot write {path.parent}: {error.strerror}") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Fault(f"{contract}: another stream runs on these checkpoints") from None
+            raise AnotherStream(f"{contract}: another stream runs on these checkpoints") from None
         yield
 
 
@@ -31,7 +39,7 @@ def is_locked(settings: Settings, contract: str) -> bool:
     try:
         with locked_contract(settings, contract):
             return False
-    except Fault:
+    except AnotherStream:
         return True
 
 
