@@ -8,6 +8,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisError
 
+from serving.wire import Argument, Wire
 from tidemark.errors import ViewsUnavailable
 from tidemark.keys import SENTINEL
 
@@ -36,7 +37,7 @@ class Views:
 
     def __init__(self, client: aioredis.Redis | None) -> None:
         self._client = client
-        self._scripts: dict[str, Any] = {}
+        self._wire = Wire(client.connection_pool.make_connection, TIMEOUT_S) if client is not None else None
 
     @classmethod
     def connect(cls, url: str | None) -> Self:
@@ -59,7 +60,8 @@ class Views:
         return self._client
 
     async def close(self) -> None:
-        if self._client is not None:
+        if self._client is not None and self._wire is not None:
+            await self._wire.close()
             await self._client.aclose()
 
     async def ping(self) -> None:
@@ -99,12 +101,11 @@ class Views:
         """Keep a finished answer for a while."""
         await _guarded(self._redis.set(key, value, ex=seconds))
 
-    async def script(self, text: str, keys: Sequence[str], *arguments: bytes | int | str) -> Any:
-        """Reply of a Lua script: one round trip, atomic."""
-        script = self._scripts.get(text)
-        if script is None:
-            script = self._scripts[text] = self._redis.register_script(text)
-        return await _guarded(script(keys=list(keys), args=list(arguments)))
+    async def script(self, text: str, keys: Sequence[str], *arguments: Argument) -> Any:
+        """Reply of a Lua script that only reads: one round trip, atomic."""
+        if self._wire is None:
+            raise ViewsUnavailable("Redis: not started")
+        return await _guarded(self._wire.script(text, keys, arguments))
 
 
 async def _guarded(reply: Awaitable[Any]) -> Any:

@@ -7,7 +7,8 @@ from fastapi import Depends, Request
 from serving.deps import Services
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
+    """A coroutine only because FastAPI hands every plain function to a thread, which costs more than an answer."""
     return cast(Services, request.app.state.services)
 
 
