@@ -112,7 +112,8 @@ class AnswerService:
 
     async def _head(self, metric: Metric, query: Query) -> tuple[Head | None, Publication | None]:
         try:
-            head = await self._speed.head(metric, base_window(metric, query.window_s), query.span)
+            key = Selection.of(metric, query.filters).dims_key
+            head = await self._speed.head(metric, base_window(metric, query.window_s), query.span, key, query.window_s)
         except ViewsUnavailable:
             publication = await self._batch.publication_from_lake(metric.name)
             return None, replace(publication, hot_from=publication.sealed_through) if publication else None
@@ -179,7 +180,7 @@ class AnswerService:
         if head is None or situation.metric.batch_only or span.is_empty:
             return {}
         held = tuple(start for start in head.held if span.start <= start < span.end)
-        return await self._speed.partials(situation.metric, base_s, held, selection)
+        return await self._speed.partials(situation.metric, base_s, held, selection, head)
 
     def _missing(self, situation: Situation, now: float) -> tuple[Missing, ...]:
         query = situation.query

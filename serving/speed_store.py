@@ -1,6 +1,8 @@
 """What the speed layer holds: how far it has come, and its absolute partials per window."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from serving.selection import Cells, Selection
@@ -9,14 +11,24 @@ from tidemark import keys
 from tidemark.metrics.model import Metric
 from tidemark.progress import Fence, Progress
 from tidemark.publication import Publication
-from tidemark.windows import Span
+from tidemark.windows import Span, floor_to, starts
+
+AHEAD = 8
+"""At most so many windows of one entity are read in the same call as the head."""
 
 _HEAD = """
 local get, range = function(i) return redis.call('GET', KEYS[i]) end, function(i)
   return redis.call('ZRANGEBYSCORE', KEYS[i], ARGV[1], ARGV[2])
 end
-return {get(1), get(2), get(3), get(4), redis.call('EXISTS', KEYS[5]), range(6), range(7)}
+local ahead = {}
+for i = 8, #KEYS do ahead[i - 7] = redis.call('HGET', KEYS[i], ARGV[3]) end
+return {get(1), get(2), get(3), get(4), redis.call('EXISTS', KEYS[5]), range(6), range(7), ahead}
 """
+
+# A stream writes some times a second and is asked thousands of times: the same bytes are parsed once.
+_publication = lru_cache(maxsize=256)(Publication.from_json)
+_progress = lru_cache(maxsize=256)(Progress.from_json)
+_fence = lru_cache(maxsize=256)(Fence.parse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +37,7 @@ class Head:
 
     `late`: start seconds of the buckets in the asked span in which speed dropped an event. `held`: starts of the
     windows of the asked length and span that speed holds. `lake`: progress of the lake writer. `fence`: who wrote
-    last.
+    last. `ahead`: window start → the asked entity's partial, of the windows that were read at the same instant.
     """
 
     publication: Publication | None
@@ -35,6 +47,7 @@ class Head:
     alive: bool
     late: tuple[int, ...]
     held: tuple[int, ...]
+    ahead: Mapping[int, bytes | None] = field(default_factory=dict)
 
     @property
     def writer(self) -> str | None:
@@ -52,9 +65,13 @@ class SpeedStore:
 
     def __init__(self, views: Views) -> None:
         self._views = views
+        self._watermarks: dict[tuple[str, str], int] = {}
 
-    async def head(self, metric: Metric, window_s: int, span: Span) -> Head:
-        """One round trip."""
+    async def head(
+        self, metric: Metric, window_s: int, span: Span, dims_key: bytes | None = None, asked_s: int | None = None
+    ) -> Head:
+        """One round trip. With an entity's `dims_key` it also brings the partials that an answer in windows of
+        `asked_s` cannot have kept: those beyond the last known watermark."""
         contract, lane = metric.contract, metric.lane
         names = (
             keys.publication(metric.name),
@@ -65,22 +82,39 @@ class SpeedStore:
             keys.late(contract, lane),
             keys.speed_index(metric.family, window_s),
         )
-        reply = await self._views.script(_HEAD, names, span.start, f"({span.end}")
-        pointer, progress, lake, fence, alive, late, held = reply
-        return Head(
-            None if pointer is None else Publication.from_json(pointer),
-            None if progress is None else Progress.from_json(progress),
-            None if lake is None else Progress.from_json(lake),
-            None if fence is None else Fence.parse(fence),
+        ahead = () if dims_key is None else self._moving(metric, window_s, span, asked_s or window_s)
+        windows = [keys.speed_window(metric.family, window_s, start) for start in ahead]
+        reply = await self._views.script(_HEAD, [*names, *windows], span.start, f"({span.end}", dims_key or b"")
+        pointer, progress, lake, fence, alive, late, held, fields = reply
+        head = Head(
+            None if pointer is None else _publication(pointer),
+            None if progress is None else _progress(progress),
+            None if lake is None else _progress(lake),
+            None if fence is None else _fence(fence),
             bool(alive),
             tuple(map(int, late)),
             tuple(map(int, held)),
+            dict(zip(ahead, fields, strict=True)),
         )
+        if head.progress is not None and head.progress.watermark is not None:
+            self._watermarks[contract, lane] = head.progress.watermark
+        return head
 
-    async def partials(self, metric: Metric, window_s: int, held: tuple[int, ...], selection: Selection) -> Cells:
-        """Partials of the windows that start at `held`."""
+    def _moving(self, metric: Metric, window_s: int, span: Span, asked_s: int) -> range:
+        """Starts of the windows that an answer will read of speed, as far as can be told before the head is read."""
+        watermark = self._watermarks.get((metric.contract, metric.lane), span.start)
+        moving = starts(Span(max(span.start, floor_to(watermark, asked_s)), span.end), window_s)
+        return moving if len(moving) <= AHEAD else range(0)
+
+    async def partials(
+        self, metric: Metric, window_s: int, held: tuple[int, ...], selection: Selection, head: Head
+    ) -> Cells:
+        """Partials of the windows that start at `held`. What the head of the question brought is not read again."""
+        key = selection.dims_key
+        if key is not None and head.ahead.keys() >= set(held):
+            return {start: {key: packed} for start in held if (packed := head.ahead[start]) is not None}
         names = [keys.speed_window(metric.family, window_s, start) for start in held]
-        if (key := selection.dims_key) is not None:
+        if key is not None:
             rows = await self._views.field_of_each(names, key)
             return {start: {key: packed} for start, (packed, _) in zip(held, rows, strict=True) if packed is not None}
         hashes = await self._views.whole_hashes(names)
