@@ -18,8 +18,8 @@ import redis
 from conf.locations import is_remote
 from conf.settings import Settings
 from runtime.redis_server import redis_url
+from tidemark import keys
 from tidemark.errors import Fault, LakeUnavailable, ViewsUnavailable
-from tidemark.keys import FORMAT
 
 LEASE_S = 60
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
@@ -77,7 +77,7 @@ def _unwritable(lake: Path, error: OSError) -> LakeUnavailable:
 @contextmanager
 def remote_lease(client: "redis.Redis", lake: str) -> Iterator[None]:
     """Hold the lease of a lake in an object store. Fault when another job holds it."""
-    key, token, done = f"{FORMAT}:batch-lease:{lake}", secrets.token_hex(16), threading.Event()
+    key, token, done = keys.batch_lease(lake), secrets.token_hex(16), threading.Event()
     if not client.set(key, token, nx=True, px=LEASE_S * 1000):
         raise Fault("another batch is running on this lake, or was killed less than a minute ago")
 

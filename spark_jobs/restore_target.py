@@ -29,7 +29,7 @@ class RestoreTarget:
         for name, uri in (("lake", settings.lake_uri), ("checkpoints", settings.checkpoints_uri)):
             if _first_file(uri) is not None:
                 yield f"{name} {uri}"
-        if next(self._client.scan_iter(keys.every_pattern(), count=1000), None) is not None:
+        if next(self._views(), None) is not None:
             yield "views in Redis"
         if holds_metadata(settings.metadata_uri):
             yield "metadata"
@@ -49,14 +49,19 @@ class RestoreTarget:
     def _key(self) -> Path:
         return self._settings.home / KEY
 
+    def _views(self) -> Iterator[bytes]:
+        """Every key of ours but the lease that this very restore holds."""
+        mine = keys.batch_lease(self._settings.lake_uri).encode()
+        found: Iterator[bytes] = self._client.scan_iter(keys.every_pattern(), count=1000)
+        return (key for key in found if key != mine)
+
     def _has_other_key(self) -> bool:
         made_here = self._settings.pseudonym_key is None and self._key.exists()
         return made_here and fingerprint(self._settings.resolve_pseudonym_key()) != self._fingerprint
 
     def _unlink_views(self) -> None:
-        found: Iterator[bytes] = self._client.scan_iter(keys.every_pattern(), count=1000)
         batch: list[bytes] = []
-        for key in found:
+        for key in self._views():
             batch.append(key)
             if len(batch) == 1000:
                 self._client.unlink(*batch)

@@ -59,6 +59,11 @@ def alive_pattern() -> str:
     return f"{FORMAT}:alive:*"
 
 
+def batch_lease(lake: str) -> str:
+    """STRING with a TTL: held by the one job that changes what batch owns of a lake in an object store."""
+    return f"{FORMAT}:batch-lease:{lake}"
+
+
 def every_pattern() -> str:
     """Matches all that this format keeps in Redis; not the names that apps know, which are republished."""
     return f"{FORMAT}:*"

@@ -77,6 +77,9 @@ def test_a_lake_in_s3_is_backed_up_there_and_restored(
     lake.batch()
     restore.run(settings, done.uri, force=True)
     assert assert_consistent(settings.lake_uri).version == 2
+    monkeypatch.setenv("TIDEMARK_LAKE", f"{bucket}/other")
+    restore.run(load_settings(), done.uri, force=False)
+    assert assert_consistent(f"{bucket}/other").version == 2
     monkeypatch.setenv("TIDEMARK_LAKE", str(home / "local"))
     restore.run(load_settings(), f"{bucket}/kept", force=False)
     assert assert_consistent(str(home / "local")).version == 2
