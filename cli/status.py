@@ -10,7 +10,16 @@ from cli.output import print_json, print_table
 from conf.settings import Settings, load_settings
 
 _CONTRACT = ("contract", "received", "valid", "quarantined", "duplicates", "late", "lag_seconds", "watermark")
-_METRIC = ("metric", "sealed_through", "version", "gate", "windows_compared", "mismatched", "max_relative_error")
+_METRIC = (
+    "metric",
+    "sealed_through",
+    "version",
+    "gate",
+    "windows_compared",
+    "mismatched",
+    "max_relative_error",
+    "failure",
+)
 
 
 def command(json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False) -> None:

@@ -9,8 +9,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # it is documented
 
 from intake.position import Position
-from intake.source import Appended, Backlog, StoredRecord, steps
-from tidemark.errors import Fault
+from intake.source import Appended, Backlog, LostRange, StoredRecord, steps
+from tidemark.errors import Fault, SourceUnavailable
 
 _TIMEOUT_S = 10.0
 _DELIVERY_TIMEOUT_S = 30.0
@@ -54,17 +54,30 @@ class KafkaSource:
         return {self.topic: {str(partition): high for partition, (_, high) in self._bounds().items()}}
 
     def backlog(self, consumed: Position | None) -> Backlog:
-        """Records behind `consumed`, counted from where the topic now begins."""
+        """Records behind `consumed`, also those that the broker has deleted since: they were never taken. Of a topic of
+        which nothing was consumed, those that it has now."""
         taken = (consumed or {}).get(self.topic, {})
-        behind = {
-            partition: (max(low, taken.get(str(partition), 0)), high)
-            for partition, (low, high) in self._bounds().items()
-        }
-        left = {partition: start for partition, (start, high) in behind.items() if start < high}
-        if not left:
+        bounds = self._bounds()
+        behind = {partition: high - taken.get(str(partition), low) for partition, (low, high) in bounds.items()}
+        records = sum(count for count in behind.values() if count > 0)
+        if not records:
             return Backlog(0, None)
-        records = sum(high - start for start, high in behind.values() if start < high)
+        starts = {partition: max(low, taken.get(str(partition), 0)) for partition, (low, _) in bounds.items()}
+        left = {partition: start for partition, start in starts.items() if start < bounds[partition][1]}
         return Backlog(records, self._oldest(left))
+
+    def lost(self, consumed: Position | None) -> tuple[LostRange, ...]:
+        """What retention took before it was read; also a partition that ends before what was read of it."""
+        taken = (consumed or {}).get(self.topic, {})
+        bounds = self._bounds() if taken else {}
+        ranges = []
+        for partition, offset in sorted(taken.items(), key=lambda item: int(item[0])):
+            low, high = bounds.get(int(partition), (0, 0))
+            if high < offset:
+                ranges.append(LostRange(self.topic, partition, offset, None))
+            elif low > offset:
+                ranges.append(LostRange(self.topic, partition, offset, low - 1))
+        return tuple(ranges)
 
     def has_data(self) -> bool:
         return self.appended_ever() > 0
@@ -200,4 +213,4 @@ def _stored(message: Message) -> StoredRecord:
 
 
 def _fault(error: KafkaException) -> Fault:
-    return Fault(f"source: kafka: {error.args[0].str()}")
+    return SourceUnavailable(f"source: kafka: {error.args[0].str()}")

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from intake.position import SEGMENTS, Position, segment_received_ns, segment_records
 from intake.segment_cleanup import Cleaned, clean_segments, removed_records, sync_folder
-from intake.source import Appended, Backlog, StoredRecord, steps
+from intake.source import Appended, Backlog, LostRange, StoredRecord, steps
 from tidemark.errors import Fault
 
 SCHEMA = pa.schema([("value", pa.binary()), ("received_at", pa.timestamp("us", tz="UTC"))])
@@ -55,6 +55,10 @@ class FileSource:
     def end_position(self) -> Position:
         """All visible segments."""
         return {SEGMENTS: self.segment_names()}
+
+    def lost(self, consumed: Position | None) -> tuple[LostRange, ...]:
+        """Nothing: a segment is deleted only when every query has committed it."""
+        return ()
 
     def backlog(self, consumed: Position | None) -> Backlog:
         """Records in segments that `consumed` lacks, and when the oldest of them came."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from conf.settings import Settings
 from intake.position import Position
 from tidemark.contracts import Contract
-from tidemark.errors import SettingsError
+from tidemark.errors import SettingsError, SourceLost
 
 SEGMENT_RECORDS = 50_000
 """Records that one durable step holds at most."""
@@ -34,6 +34,24 @@ class Backlog:
 
     records: int
     oldest_received_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LostRange:
+    """Records `first` to `last` (offsets, inclusive) of a partition that the source deleted before they were taken.
+
+    `last` is None when the log now ends before `first`: it was made anew, or cut.
+    """
+
+    topic: str
+    partition: str
+    first: int
+    last: int | None
+
+    def __str__(self) -> str:
+        if self.last is None:
+            return f"{self.topic} partition {self.partition} ends before offset {self.first}, which was read before"
+        return f"{self.topic} partition {self.partition} offsets {self.first} to {self.last}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +83,9 @@ class Source(Protocol):
     def backlog(self, consumed: Position | None) -> Backlog:
         """What lies behind `consumed` (None: nothing was consumed yet)."""
 
+    def lost(self, consumed: Position | None) -> tuple[LostRange, ...]:
+        """What was deleted behind `consumed` before it was taken; nothing when nothing was consumed yet."""
+
     def has_data(self) -> bool:
         """Whether anything was ever appended, also when it has been cleaned away."""
 
@@ -89,6 +110,17 @@ def open_source(settings: Settings, contract: Contract) -> Source:
         topic = f"{settings.kafka_topic_prefix}{contract.name}"
         return KafkaSource(settings.kafka_bootstrap, topic, contract.key)
     raise SettingsError(f"TIDEMARK_SOURCE: {settings.source!r} is not available yet; use files or kafka")
+
+
+def refuse_lost(source: Source, consumed: Position | None, reader: str) -> None:
+    """SourceLost when the source no longer has what a reader must read next. Going on would be a silent skip."""
+    ranges = source.lost(consumed)
+    if ranges:
+        told = "; ".join(map(str, ranges))
+        raise SourceLost(
+            f"{reader}: the source deleted records before they were read: {told}. "
+            "A person decides how to go on: docs/runbooks/kafka-retention-passed.md"
+        )
 
 
 def steps(records: Iterable[bytes]) -> Iterator[list[bytes]]:

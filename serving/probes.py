@@ -50,6 +50,11 @@ def served_lanes(services: Services) -> list[Lane]:
     return sorted(lanes | {(metric.contract, keys.LAKE_LANE) for metric in metrics})
 
 
+def failed_metrics(progress: dict[Lane, Progress]) -> dict[str, str]:
+    """Metrics that the stream has set aside because they fail when they run, and with what."""
+    return {name: why for state in progress.values() for name, why in state.failed.items()}
+
+
 def degraded(services: Services, progress: dict[Lane, Progress]) -> list[str]:
     """Names of the metrics whose answers are marked degraded."""
     metrics = sorted(services.catalogue.registry.metrics.items())
@@ -60,19 +65,32 @@ def degraded(services: Services, progress: dict[Lane, Progress]) -> list[str]:
 async def observe_layers(services: Services, now: float) -> None:
     """Set the gauges. What does not answer keeps no value rather than an old one."""
     telemetry = services.telemetry
-    for gauge in (telemetry.freshness, telemetry.lag, telemetry.degraded, telemetry.sealed_through):
+    for gauge in (telemetry.freshness, telemetry.lag, telemetry.degraded, telemetry.failed, telemetry.sealed_through):
         gauge.clear()
+    telemetry.redis_memory.clear()
     try:
         progress = await lane_progress(services)
+        await _observe_redis(services)
     except ViewsUnavailable:
         progress = {}
-    marked = degraded(services, progress)
+        telemetry.redis_up.set(0)
+    marked, failed = degraded(services, progress), failed_metrics(progress)
     for name in services.catalogue.registry.metrics:
         telemetry.degraded.labels(name).set(name in marked)
+        telemetry.failed.labels(name).set(name in failed)
     for (contract, lane), state in progress.items():
         telemetry.freshness.labels(contract, lane).set(max(0.0, now - state.as_of))
         await _observe_lag(services, (contract, lane), state)
     await _observe_publications(services)
+
+
+async def _observe_redis(services: Services) -> None:
+    """A Redis at its limit refuses the stream's writes and goes on answering reads: alert on used against limit."""
+    services.telemetry.redis_up.set(1)
+    used, limit = await services.views.memory_bytes()
+    services.telemetry.redis_memory.labels("used").set(used)
+    if limit:
+        services.telemetry.redis_memory.labels("limit").set(limit)
 
 
 async def _observe_lag(services: Services, lane: Lane, progress: Progress) -> None:

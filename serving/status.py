@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from serving.deps import Services
 from serving.lake_counts import LakeCounts, count_contract, count_late
 from serving.parity import read_parity
-from serving.probes import Lane
+from serving.probes import Lane, failed_metrics, lane_progress
 from tidemark import keys
 from tidemark.contracts import ContractSet
 from tidemark.errors import ViewsUnavailable
@@ -27,7 +27,11 @@ async def status(services: Services, now: float) -> dict[str, Any]:
     registry = services.catalogue.registry
     contracts = {name: await _contract(services, found, now) for name, found in sorted(registry.contracts.items())}
     published = await services.batch.publications_from_lake()
-    metrics = {n: await _metric(services, metric, published.get(n)) for n, metric in sorted(registry.metrics.items())}
+    failed = await _failed(services)
+    metrics = {
+        name: await _metric(services, metric, published.get(name)) | failed.get(name, {})
+        for name, metric in sorted(registry.metrics.items())
+    }
     return {"contracts": contracts, "metrics": metrics}
 
 
@@ -95,6 +99,14 @@ def _late_ledger(services: Services, contract: str) -> dict[int, int]:
     if rows is None:
         return {}
     return {int(row["minute"]): int(row["accepted"]) for row in rows.to_pylist()}
+
+
+async def _failed(services: Services) -> dict[str, dict[str, str]]:
+    """metric → `failure`, for those that the stream has set aside; nothing when Redis is away."""
+    try:
+        return {name: {"failure": why} for name, why in failed_metrics(await lane_progress(services)).items()}
+    except ViewsUnavailable:
+        return {}
 
 
 async def _metric(services: Services, metric: Metric, publication: Publication | None) -> dict[str, Any]:

@@ -19,7 +19,10 @@ class Telemetry:
     freshness: Gauge = field(init=False)
     lag: Gauge = field(init=False)
     degraded: Gauge = field(init=False)
+    failed: Gauge = field(init=False)
     sealed_through: Gauge = field(init=False)
+    redis_up: Gauge = field(init=False)
+    redis_memory: Gauge = field(init=False)
 
     def __post_init__(self) -> None:
         to = self.registry
@@ -35,8 +38,19 @@ class Telemetry:
             "tidemark_lag_records", "Records of the source not yet taken", ("contract", "lane"), registry=to
         )
         self.degraded = Gauge("tidemark_degraded", "1 when answers are marked degraded", ("metric",), registry=to)
+        self.failed = Gauge(
+            "tidemark_metric_failed", "1 when the stream has set a metric aside", ("metric",), registry=to
+        )
         self.sealed_through = Gauge(
             "tidemark_sealed_through_seconds", "Exclusive end of what batch owns, epoch", ("metric",), registry=to
+        )
+
+        self.redis_up = Gauge("tidemark_redis_up", "1 when the speed views answer", registry=to)
+        self.redis_memory = Gauge(
+            "tidemark_redis_memory_bytes",
+            "Of the speed views: used, and the limit when there is one",
+            ("kind",),
+            registry=to,
         )
 
     def export(self) -> bytes:

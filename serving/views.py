@@ -67,6 +67,11 @@ class Views:
     async def ping(self) -> None:
         await _guarded(self._redis.ping())
 
+    async def memory_bytes(self) -> tuple[int, int]:
+        """Used, and the limit; 0 = without a limit."""
+        info = await _guarded(self._redis.info("memory"))
+        return int(info["used_memory"]), int(info["maxmemory"])
+
     async def pipeline(self, queue: Callable[[Any], object]) -> list[Any]:
         """Replies of the commands that `queue` puts on a pipeline: one round trip, no transaction."""
         pipe = self._redis.pipeline(transaction=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from quality.gate import GateResult, run_gate
 from quality.suites import gold_suite, silver_suite
+from runtime.storage_trouble import root_cause
 from spark_jobs.ledgers import utc
 from spark_jobs.plan import MetricPlan
 from tidemark.contracts import ContractSet
@@ -51,6 +52,12 @@ def totals_gate(
                 failed.append(f"gold.{metric.name}: totals_equal_silver failed: {line}")
     evidence = {"gold": dict(gold), "silver": dict(silver)}
     return _result("gold", metric.name, failed, evidence, int(silver.get("events") or 0))
+
+
+def computed_gate(metric: Metric, error: Exception) -> GateResult:
+    """A metric that compiled but failed when it ran: refused like any other that is not as it should be."""
+    line = root_cause(error)
+    return _result("gold", metric.name, [f"gold.{metric.name}: is_computed failed: {line}"], {"error": line}, 0)
 
 
 def expect_silver(rows: "DataFrame", contracts: ContractSet) -> GateResult:

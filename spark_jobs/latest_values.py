@@ -19,8 +19,8 @@ from tidemark.publication import Publication
 from tidemark.windows import Span, iso
 
 _SET_UNLESS_NEWER = """
-local held = redis.call('GET', KEYS[1])
-if held then
+local held = redis.pcall('GET', KEYS[1])
+if type(held) == 'string' then
   local ok, document = pcall(cjson.decode, held)
   if ok and type(document) == 'table' and type(document.window_start) == 'string'
      and document.window_start > ARGV[1] then return 0 end

@@ -12,6 +12,7 @@ from typing import Any
 
 from conf.settings import Settings
 from quality.gate import GateResult
+from runtime.storage_trouble import storage_trouble
 from spark_jobs import build_gold, build_silver, gates
 from spark_jobs.added_minutes import count_added, count_all
 from spark_jobs.build_gold import GoldResult
@@ -20,6 +21,7 @@ from spark_jobs.delta_log import added_files, earliest, head_version, may_hold
 from spark_jobs.plan import MetricPlan, plan_metric
 from spark_jobs.script import SparkSource
 from tidemark.contracts import ContractSet
+from tidemark.errors import TidemarkError
 from tidemark.keys import LakeTables
 from tidemark.metrics.model import Metric
 from tidemark.publication import Publication
@@ -117,24 +119,54 @@ class ContractBatch:
         return may_hold(uri, silver, self._contracts.newest.event_time, plan.spans)
 
     def _build(self, plans: Sequence[MetricPlan], silver: int) -> dict[str, tuple[GoldResult, tuple[GateResult, ...]]]:
-        """Gold of all plans and their totals from silver, side by side; then the gates, one after another."""
-        spark = self._spark()
+        """Gold of all plans and their totals from silver, side by side; then the gates, one after another.
+
+        A metric that fails when it runs has a failed gate that says so; the others are built.
+        """
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="gold") as pool:
             totals = pool.submit(self._totals, plans, silver)
-            build = partial(build_gold.run, spark, self._tables, self._contracts, silver=silver)
-            golds = list(pool.map(build, plans))
+            golds = list(pool.map(partial(self._gold, silver=silver), plans))
         return {
-            plan.metric.name: (gold, self._gates(plan, gold, totals.result()[plan.metric.name]))
+            plan.metric.name: self._gated(plan, gold, totals.result()[plan.metric.name])
             for plan, gold in zip(plans, golds, strict=True)
         }
 
-    def _totals(self, plans: Sequence[MetricPlan], silver: int) -> dict[str, dict[str, Any]]:
+    def _gold(self, plan: MetricPlan, silver: int) -> GoldResult | Exception:
+        try:
+            return build_gold.run(self._spark(), self._tables, self._contracts, plan, silver)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is this metric's; its gate tells
+            return _own_failure(error)
+
+    def _totals(self, plans: Sequence[MetricPlan], silver: int) -> dict[str, dict[str, Any] | Exception]:
+        """Metric → its totals; in one pass, or one by one when that fails, to know whose failure it is."""
+        try:
+            return dict(self._totals_of(plans, silver))
+        except Exception as error:  # noqa: BLE001  as above
+            if len(plans) == 1:
+                return {plans[0].metric.name: _own_failure(error)}
+            alone = (self._totals([plan], silver) for plan in plans)
+            return {name: found for totals in alone for name, found in totals.items()}
+
+    def _totals_of(self, plans: Sequence[MetricPlan], silver: int) -> dict[str, dict[str, Any]]:
         spark = self._spark()
         spark.sparkContext.setJobDescription(f"totals of {self._contracts.name} for the gates of gold")
         spans = list(coalesce(span for plan in plans for span in plan.spans))
         events = build_gold.read_silver(spark, self._tables, self._contracts, silver, spans)
         event_time = self._contracts.newest.event_time
         return build_gold.silver_totals(events, [(p.metric, build_gold.span_sql(p.spans, event_time)) for p in plans])
+
+    def _gated(
+        self, plan: MetricPlan, gold: GoldResult | Exception, totals: Mapping[str, Any] | Exception
+    ) -> tuple[GoldResult, tuple[GateResult, ...]]:
+        for failure in (gold, totals):
+            if isinstance(failure, Exception):
+                return self._untouched(plan), (gates.computed_gate(plan.metric, failure),)
+        assert not isinstance(gold, Exception)
+        assert not isinstance(totals, Exception)
+        try:
+            return gold, self._gates(plan, gold, totals)
+        except Exception as error:  # noqa: BLE001  as above
+            return gold, (gates.computed_gate(plan.metric, _own_failure(error)),)
 
     def _gates(self, plan: MetricPlan, gold: GoldResult, totals: Mapping[str, Any]) -> tuple[GateResult, ...]:
         windows = [window_name(seconds) for seconds in plan.metric.windows]
@@ -143,3 +175,10 @@ class ContractBatch:
             return (counted,)
         rows = build_gold.read_gold(self._spark(), self._tables, plan, gold.version)
         return counted, gates.expect_gold(rows, plan)
+
+
+def _own_failure(error: Exception) -> Exception:
+    """The failure of one metric; raised instead when the disk or the lake is in trouble, which is everybody's."""
+    if isinstance(error, TidemarkError) or storage_trouble(error):
+        raise error
+    return error

@@ -54,6 +54,10 @@ class CheckpointLog:
             planned["batchTimestampMs"] / 1000,
         )
 
+    def last_planned(self) -> int | None:
+        """The newest batch that was planned, done or not."""
+        return self._newest("offsets")
+
     def is_settled(self) -> bool:
         """Whether every planned batch is committed."""
         return self._newest("offsets") == self._newest("commits")

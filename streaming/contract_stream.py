@@ -40,6 +40,7 @@ class ContractStream:
         self.source = open_source(settings, self._contract.newest)
         self.lanes: dict[str, Lane] = {}
         self.restarts = Restarts()
+        self._failed: dict[str, str] = {}
         self._lake_progress = LakeProgress(client, contract)
         self._build()
 
@@ -84,6 +85,7 @@ class ContractStream:
             changed.append(LAKE_LANE)
         if not changed:
             return
+        self._forget_failed(registry)
         was_running = self.is_running()
         for name in changed:
             if name in self.lanes:
@@ -93,6 +95,14 @@ class ContractStream:
             LOG.info("definitions changed, restarting", query=lane.name)
             if was_running:
                 self.restarts.start(lane, once=False)
+
+    def _forget_failed(self, registry: Registry) -> None:
+        """A metric that was set aside is tried again when its definition has changed."""
+        known = {metric.name: metric.family for metrics in self._metrics.values() for metric in metrics}
+        for name in list(self._failed):
+            metric = registry.metrics.get(name)
+            if metric is None or metric.family != known.get(name):
+                del self._failed[name]
 
     def clean_source(self) -> None:
         """Delete segments that every lane has committed, after the configured time."""
@@ -117,7 +127,9 @@ class ContractStream:
         return made
 
     def _speed_lane(self, name: str, metrics: Sequence[Metric]) -> SpeedLane:
-        return SpeedLane(self._session, self._settings, self._contract, name, metrics, self.source, self._client)
+        return SpeedLane(
+            self._session, self._settings, self._contract, name, metrics, self.source, self._client, self._failed
+        )
 
 
 def metrics_by_lane(metrics: Sequence[Metric]) -> dict[str, tuple[Metric, ...]]:

@@ -24,7 +24,8 @@ from tidemark.progress import Fence
 Command = Sequence[bytes | str | int | float]
 SET_NEWER = "SET_NEWER"
 """Own command `(SET_NEWER, key, stamp, value, ttl_s)`: SET unless the key holds a value with a greater stamp. The value
-is JSON that begins with `{"window_start":"<stamp>"`; stamps compare as text."""
+is JSON that begins with `{"window_start":"<stamp>"`; stamps compare as text. A key of another type is replaced, as SET
+does: one metric's name for a key must not stop the writes of all."""
 
 _MAX_ARGUMENTS = 4000
 _MAX_BYTES = 1 << 20
@@ -52,8 +53,8 @@ local i = 6
 while i <= #ARGV do
   local n = tonumber(ARGV[i])
   if ARGV[i + 1] == 'SET_NEWER' then
-    local held = redis.call('GET', ARGV[i + 2])
-    local stamp = held and string.match(held, '^{"window_start":"([^"]*)"')
+    local held = redis.pcall('GET', ARGV[i + 2])
+    local stamp = type(held) == 'string' and string.match(held, '^{"window_start":"([^"]*)"')
     if not stamp or stamp <= ARGV[i + 3] then redis.call('SET', ARGV[i + 2], ARGV[i + 4], 'EX', ARGV[i + 5]) end
   else
     redis.call(unpack(ARGV, i + 1, i + n))
@@ -97,6 +98,7 @@ class FencedWriter:
         self._write = client.register_script(_WRITE)
         self._claim = client.register_script(_CLAIM)
         self.epoch = 0
+        self._written = -1
 
     def fence(self) -> Fence | None:
         """None when Redis never heard of this lane, or has lost it."""
@@ -113,14 +115,17 @@ class FencedWriter:
         names = [keys.epoch(self.contract, self.lane), self._fence, keys.progress(self.contract, self.lane)]
         with answering():
             self.epoch = int(self._claim(keys=names, args=[above, committed, self.checkpoint, int(intact)]))
+        self._written = committed
         return self.epoch
 
     def holds(self) -> bool:
-        """Whether the fence is still there and ours. StaleWriter when a newer writer has taken over."""
+        """Whether the fence is still there, ours, and at the last batch that we wrote: when it is behind, Redis came
+        back from an older copy. StaleWriter when a newer writer has taken over."""
+        written = self._written
         fence = self.fence()
         if fence is not None and fence.epoch > self.epoch:
             raise StaleWriter(f"{self.contract}/{self.lane}: epoch {self.epoch} was replaced by {fence.epoch}")
-        return fence is not None and fence.epoch == self.epoch
+        return fence is not None and fence.epoch == self.epoch and fence.batch >= written
 
     def write(self, batch: int, commands: Iterable[Command], last: Iterable[Command] = ()) -> None:
         """Apply `commands`, then `last` in one step of its own. StaleWriter, ViewsLost or ViewsUnavailable."""
@@ -130,6 +135,7 @@ class FencedWriter:
                 self._send(batch, number, chunks)
                 number += len(chunks)
             self._send(batch, number, [list(_flat(last))], is_last=True)
+        self._written = batch
 
     def _send(self, batch: int, first: int, chunks: Sequence[list[Any]], *, is_last: bool = False) -> None:
         with self.client.pipeline(transaction=False) as pipe:
@@ -150,6 +156,8 @@ def answering(what: str = "speed views") -> Iterator[None]:
             raise StaleWriter(f"{what}: a newer stream has taken over") from error
         if "LOST" in text:
             raise ViewsLost(f"{what}: Redis has lost what was written before") from error
+        if "OOM " in text:
+            raise ViewsUnavailable(f"{what}: Redis is full: {text}") from error
         raise ViewsUnavailable(f"{what}: Redis does not answer: {text}") from error
 
 

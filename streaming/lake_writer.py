@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.settings import Settings
-from intake.source import Source
+from intake.source import Source, refuse_lost
 from quality.stream_check import event_columns, parse_events
 from streaming.checkpoint_log import CheckpointLog
 from streaming.checkpoint_note import CheckpointNote, NoteFile
@@ -43,7 +43,8 @@ class LakeWriter(QueryLane):
         return self._source.backlog(position).records > 0 or not self._log.is_settled()
 
     def start(self, *, once: bool) -> None:
-        """Run on the checkpoint. `once`: end when all is read."""
+        """Run on the checkpoint. `once`: end when all is read. SourceLost when the source lacks what comes next."""
+        refuse_lost(self._source, self._log.consumed_position(), self.name)
         self.prepare()
         every = f"{self.settings.lake_trigger_s} seconds"
         self.launch({"availableNow": True} if once else {"processingTime": every}, "append")

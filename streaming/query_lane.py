@@ -53,6 +53,10 @@ class QueryLane:
     def handle(self, frame: DataFrame, query: StreamingQuery, batch: int) -> None:
         raise NotImplementedError
 
+    def mend(self, error: BaseException) -> bool:
+        """Take the cause of a failure away; False when none is known: then only another attempt can help."""
+        return False
+
     def launch(self, trigger: dict[str, Any], output_mode: str) -> None:
         """Start the query on its checkpoint; `trigger` as in `DataStreamWriter.trigger`."""
         self.failure, self._stopping = None, False

@@ -26,6 +26,9 @@ _BUFFERS: dict[str, tuple[str, ...]] = {
 
 def restore_open_windows(spark: SparkSession, checkpoint: str, lane: str, batch: int) -> pa.Table:
     """The groups in the state after a committed batch, in the columns of `aggregate_state`."""
+    # Trap: a store asks a coordinator that the session makes only when somebody asks for its queries; without one, a
+    # process that runs no query itself cannot read state ("Cannot find endpoint: StateStoreCoordinator").
+    _ = spark.streams.active
     state = (
         spark.read.format("statestore")
         .option("batchId", batch)
@@ -74,6 +77,15 @@ def wipe_views(client: redis.Redis, contract: str, lane: str, metrics: tuple[Met
             for at in range(0, len(doomed), 1000):
                 client.unlink(*doomed[at : at + 1000])
             client.unlink(index)
+
+
+def forget_pointers(client: redis.Redis, metrics: tuple[Metric, ...]) -> None:
+    """Drop the pointers to publications: a Redis that lost speed's writes may have gone back behind the batch's, too.
+
+    Readers then ask the lake, which has the truth, and the next batch points to it again.
+    """
+    if metrics:
+        client.unlink(*(keys.publication(metric.name) for metric in metrics))
 
 
 def _buffer(slot: Slot, aggregate: str) -> tuple[str, ...]:

@@ -1,4 +1,8 @@
-"""When a query fails: start it again a few times, ever later, then give up and say which and why."""
+"""When a query fails: start it again a few times, ever later, then give up and say which and why.
+
+A store that is away (Redis, the source's broker) is not the query's failure: it is waited for, as long as it takes, and
+the contract's other queries go on meanwhile. Only `--once` gives up on it: whoever started that waits for its end.
+"""
 
 import time
 from collections.abc import Callable
@@ -7,14 +11,17 @@ from dataclasses import dataclass
 import structlog
 
 from runtime.storage_trouble import root_cause, storage_trouble
+from streaming.outages import is_outage
 from streaming.query_lane import QueryLane
-from tidemark.errors import Fault, StaleWriter, TidemarkError, UserError
+from tidemark.errors import Fault, SourceLost, StaleWriter, TidemarkError, UserError
 
 LOG = structlog.get_logger()
 LIMIT = 4
 """Failures within FORGET_S after which a query is given up."""
 FORGET_S = 600.0
 FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 8.0
+"""Between two attempts while a store is away: how long it may be back before the query notices."""
 
 
 class QueryFailed(Fault):
@@ -24,6 +31,7 @@ class QueryFailed(Fault):
 @dataclass(slots=True)
 class _History:
     failures: int = 0
+    outages: int = 0
     last_s: float = 0.0
     again_at_s: float | None = None
 
@@ -40,7 +48,7 @@ class Restarts:
         try:
             lane.start(once=once)
         except Exception as error:  # noqa: BLE001  whatever it was, it is counted and told
-            self._failed(lane, error)
+            self._failed(lane, error, once=once)
 
     def look_after(self, lane: QueryLane, *, once: bool) -> None:
         """Note a failure, or start again when its wait is over. QueryFailed when it failed too often."""
@@ -50,24 +58,30 @@ class Restarts:
                 history.again_at_s = None
                 self.start(lane, once=once)
         elif lane.finished() and lane.failure is not None:
-            self._failed(lane, lane.failure)
+            self._failed(lane, lane.failure, once=once)
 
     def is_waiting(self, lane: QueryLane) -> bool:
         history = self._histories.get(lane.lane)
         return history is not None and history.again_at_s is not None
 
-    def _failed(self, lane: QueryLane, error: BaseException) -> None:
-        if isinstance(error, UserError | StaleWriter):
+    def _failed(self, lane: QueryLane, error: BaseException, *, once: bool) -> None:
+        if isinstance(error, UserError | StaleWriter | SourceLost):
             raise error
         now_s = self._clock_s()
         history = self._histories.setdefault(lane.lane, _History())
         if now_s - history.last_s > FORGET_S:
-            history.failures = 0
-        history.failures += 1
+            history.failures = history.outages = 0
         history.last_s = now_s
-        if history.failures >= LIMIT:
-            raise QueryFailed(f"{lane.name} failed {history.failures} times: {describe(error)}") from error
-        wait_s = FIRST_WAIT_S * 2 ** (history.failures - 1)
+        if not once and is_outage(error):
+            history.outages += 1
+            wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(history.outages - 1, 10))
+        elif lane.mend(error):
+            wait_s = 0.0
+        else:
+            history.failures += 1
+            if history.failures >= LIMIT:
+                raise QueryFailed(f"{lane.name} failed {history.failures} times: {describe(error)}") from error
+            wait_s = FIRST_WAIT_S * 2 ** (history.failures - 1)
         history.again_at_s = now_s + wait_s
         LOG.warning("query failed, starting again", query=lane.name, wait_s=wait_s, error=describe(error))
 

@@ -8,19 +8,22 @@ import time
 from collections.abc import Callable, Sequence
 
 import redis
+import structlog
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.settings import Settings
-from intake.source import Source
+from intake.source import Source, refuse_lost
 from quality.stream_check import parse_events
+from runtime.storage_trouble import root_cause, storage_trouble
 from streaming.batch_facts import BatchFacts, read_batch_facts
 from streaming.checkpoint_log import CheckpointLog, Commit, PositionTracker
 from streaming.checkpoint_note import CheckpointNote, NoteFile
 from streaming.covered_from import cover_families, unseen_by_new
-from streaming.fenced_writer import Command, FencedWriter
+from streaming.fenced_writer import Command, FencedWriter, answering
+from streaming.poison import Suspects
 from streaming.query_lane import QueryLane, Session
-from streaming.rebuild import open_from, restore_open_windows, wipe_views
+from streaming.rebuild import forget_pointers, open_from, restore_open_windows, wipe_views
 from streaming.sources import read_source
 from streaming.speed_views import (
     accept_once,
@@ -34,16 +37,19 @@ from streaming.speed_views import (
 from streaming.view_rows import ViewRows
 from tidemark import keys
 from tidemark.contracts import ContractSet
+from tidemark.errors import TidemarkError
 from tidemark.keys import EVENTS_WINDOW_S
 from tidemark.metrics.model import Metric
 from tidemark.progress import Progress
 from tidemark.windows import WINDOWS, floor_to
 
+LOG = structlog.get_logger()
 _LONGEST_S = max(WINDOWS.values())
 
 
 class SpeedLane(QueryLane):
-    """`metrics`: those of this lane. `now_s`: the clock, seconds."""
+    """`metrics`: those of this lane. `failed`: metrics that fail when they run, name → with what; the lane leaves them
+    out, and adds those that it finds. `now_s`: the clock, seconds."""
 
     def __init__(
         self,
@@ -54,10 +60,13 @@ class SpeedLane(QueryLane):
         metrics: Sequence[Metric],
         source: Source,
         client: redis.Redis,
+        failed: dict[str, str] | None = None,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(session, settings, contract, lane)
-        self._metrics = tuple(metrics)
+        self._failed = {} if failed is None else failed
+        self._metrics = tuple(metric for metric in metrics if metric.name not in self._failed)
+        self._left_out = {metric.name for metric in metrics} & set(self._failed)
         self._source = source
         self._client = client
         self._now_s = now_s
@@ -99,13 +108,23 @@ class SpeedLane(QueryLane):
         return "restored"
 
     def start(self, *, once: bool) -> None:
-        """Take over from any older writer, repair what Redis lost, then run. `once`: end when all is read."""
+        """Take over from any older writer, repair what Redis lost, then run. `once`: end when all is read.
+
+        SourceLost when the source no longer has what comes next.
+        """
+        refuse_lost(self._source, self._log.consumed_position(), self.name)
         self.prepare()
         every = f"{self.settings.speed_trigger_s} seconds"
         self.launch({"availableNow": True} if once else {"processingTime": every}, "update")
 
     def prepare(self) -> None:
-        """Everything of a start but the query."""
+        """Everything of a start but the query. ViewsUnavailable when Redis does not answer."""
+        # After a failover behind one name, an open connection would go on talking to the old primary.
+        self._client.connection_pool.disconnect(inuse_connections=False)
+        with answering(self.name):
+            self._take_over()
+
+    def _take_over(self) -> None:
         self._note = self._notes.read_or_create(self.settings.source)
         commit = self._log.last_commit()
         self._writer = FencedWriter(self._client, self.contract.name, self.lane, self._note.identity)
@@ -142,6 +161,20 @@ class SpeedLane(QueryLane):
         commands = [*self._rows.commands(rows), *self._late_commands(facts)]
         self._writer.write(batch, commands, [self._progress_command()])
 
+    def mend(self, error: BaseException) -> bool:
+        """Leave out the metrics that the batch in hand fails with; the others go on, their state untouched."""
+        if isinstance(error, TidemarkError) or storage_trouble(error):
+            return False
+        suspects = Suspects(self.spark, self.settings, self.contract, self.lane)
+        guilty = suspects.guilty(self._log, self._metrics)
+        for name, trouble in guilty.items():
+            self._failed[name] = root_cause(trouble)
+            LOG.error("metric fails when it runs, left out", query=self.name, metric=name, error=self._failed[name])
+        self._left_out |= set(guilty)
+        self._metrics = tuple(metric for metric in self._metrics if metric.name not in guilty)
+        self._rows = ViewRows(self.contract.name, self._metrics)
+        return bool(guilty)
+
     def holds_views(self) -> bool:
         """Whether Redis still has what this lane wrote; StaleWriter when another stream took over."""
         return self._writer.holds()
@@ -162,6 +195,7 @@ class SpeedLane(QueryLane):
         wipe_views(self._client, self.contract.name, self.lane, self._metrics)
         if commit is None:
             return {}
+        forget_pointers(self._client, self._metrics)
         batch = commit.batch
         rows = restore_open_windows(self.spark, self.checkpoint, self.lane, batch)
         late = [("ZADD", keys.late(self.contract.name, self.lane), m, m) for m in self._note.late]
@@ -186,6 +220,7 @@ class SpeedLane(QueryLane):
             max_event_time=before.max_event_time if before else guess,
             position=self._position.position,
             families=self._note.families,
+            failed={name: self._failed[name] for name in sorted(self._left_out)},
         )
 
     def _advanced(self, facts: BatchFacts) -> Progress:
@@ -201,6 +236,7 @@ class SpeedLane(QueryLane):
             max_event_time=max(seen, default=None),
             position=self._position.advance(facts.batch),
             families=self._note.families,
+            failed={name: self._failed[name] for name in sorted(self._left_out)},
         )
 
     def _late_minutes(self, facts: BatchFacts) -> list[int]:

@@ -23,6 +23,7 @@ from tidemark.metrics.state import aggregate_sql
 BUCKET = "_bucket"
 OBSERVED = "seen"
 _WATERMARK_MARK = "spark.watermarkDelayMs"
+_NO_FAMILY = "_none@1"
 GROUP = ("family", "part", "wlen", "window", "dims_key")
 
 
@@ -81,6 +82,9 @@ def explode_families(df: DataFrame, metrics: Sequence[Metric], lane: str) -> Dat
     rows = [row for metric in metrics for row in _metric_rows(metric, LAYOUTS[lane])]
     if lane == "exact":
         rows.append(_row(EVENTS_FAMILY, 0, EVENTS_WINDOW_S, "''", {"long_sum0": "1L"}, LAYOUTS[lane]))
+    elif not rows:
+        # All metrics of the lane were set aside: it goes on reading, so that its position does not hold up the source.
+        rows.append(_row(_NO_FAMILY, 0, EVENTS_WINDOW_S, "''", {}, LAYOUTS[lane]))
     exploded = df.select(F.explode(F.array(*rows)).alias("row")).where(F.col("row").isNotNull()).select("row.*")
     if df.isStreaming and _WATERMARK_MARK not in exploded.schema["window"].metadata:
         raise Fault("the speed views' window does not carry the watermark: their state would grow for ever")

@@ -17,7 +17,7 @@ from streaming.query_lane import Session
 from streaming.registry_watch import RegistryWatch
 from streaming.speed_lane import SpeedLane
 from streaming.stream_lock import locked_contract
-from tidemark.errors import UserError, ViewsUnavailable
+from tidemark.errors import SourceUnavailable, UserError, ViewsUnavailable
 
 LOG = structlog.get_logger()
 TICK_S = 0.5
@@ -97,7 +97,7 @@ class Supervisor:
 
     def _start_what_has_data(self) -> None:
         for name, stream in self._streams.items():
-            if name not in self._started and stream.source.has_data():
+            if name not in self._started and _has_data(stream):
                 self._started.add(name)
                 LOG.info("first events, starting", contract=name)
                 stream.start(once=False)
@@ -147,6 +147,15 @@ class Supervisor:
     def _show(self, show: Show | None) -> None:
         if show is not None:
             show(self.summary())
+
+
+def _has_data(stream: ContractStream) -> bool:
+    """A broker that is away is asked again; the contracts that run must not end for those that wait."""
+    try:
+        return stream.source.has_data()
+    except SourceUnavailable as error:
+        LOG.warning("the source does not answer", contract=stream.name, error=str(error))
+        return False
 
 
 class _Every:

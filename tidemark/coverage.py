@@ -18,10 +18,11 @@ class Reason(StrEnum):
     SPEED_STOPPED = "speed_stopped"  # no stream runs, and the source holds records it has not read
     SPEED_STALE = "speed_stale"  # a stream runs, but it has fallen behind its limit
     LATE = "late"  # speed had to leave late events of this window to the batch
+    METRIC_FAILED = "metric_failed"  # it fails when it runs: the stream has set it aside, the other metrics go on
     BATCH_ONLY = "batch_only"  # the metric has no speed view by its definition
 
 
-UNTRUSTED = (Reason.NOT_COVERED, Reason.SPEED_UNAVAILABLE, Reason.BATCH_ONLY)
+UNTRUSTED = (Reason.NOT_COVERED, Reason.SPEED_UNAVAILABLE, Reason.METRIC_FAILED, Reason.BATCH_ONLY)
 """Reasons under which a window's partial is not even a lower bound from its start: such points are left out."""
 
 
@@ -90,6 +91,9 @@ def _gaps(
             yield Missing(ours, Reason.SPEED_UNAVAILABLE)
         return
     progress = speed.progress
+    if metric.name in progress.failed:
+        yield Missing(ours, Reason.METRIC_FAILED)
+        return
     if metric.family not in progress.families:
         yield Missing(ours, Reason.NOT_COVERED)
         return

@@ -12,6 +12,8 @@ TidemarkError
     ├── SourceNotDrained the lake does not hold what the source held
     ├── StaleWriter      an older writer was fenced off
     ├── ViewsUnavailable Redis does not answer
+    ├── SourceUnavailable the source's broker does not answer
+    ├── SourceLost       the source deleted records that a query had not taken
     └── LakeUnavailable  the lake cannot be read or written
 """
 
@@ -66,6 +68,14 @@ class StaleWriter(Fault):
 
 class ViewsUnavailable(Fault):
     """Redis does not answer."""
+
+
+class SourceUnavailable(Fault):
+    """The source's broker does not answer."""
+
+
+class SourceLost(Fault):
+    """The source deleted records that a query had not taken: a person decides how to go on."""
 
 
 class LakeUnavailable(Fault):

@@ -1,7 +1,7 @@
 """How far one streaming query has come, and who wrote last: read by serving, status and the batch."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 
@@ -27,7 +27,8 @@ class Progress:
     `as_of`: wall-clock second up to which received records are in, so a backlog never looks fresh. `watermark`,
     `max_event_time`: event time in seconds, None before the first event; what lies below the watermark is final.
     `position`: what of the source has been consumed. `families`: family → event time from which its windows are
-    complete (None: from the beginning). `records`: cumulative counts of the lake lane.
+    complete (None: from the beginning). `records`: cumulative counts of the lake lane. `failed`: metrics that were
+    left out because they fail when they run, name → with what.
     """
 
     epoch: int
@@ -38,10 +39,13 @@ class Progress:
     position: dict[str, Any] = field(default_factory=dict)
     families: dict[str, int | None] = field(default_factory=dict)
     records: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        return cls(**json.loads(text))
+        """Fields that are not known are left out: a newer stream may write while a reader is still old."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in json.loads(text).items() if name in known})

@@ -1,33 +1,62 @@
 """A topic of the `kafka` source as a stream. A record's position is topic, partition and offset."""
 
+import json
+
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
+from intake.position import Position
 from tidemark.errors import SettingsError
 
 _MAX_BATCH_RECORDS = 1_000_000
+_EARLIEST = -2
+"""Spark's word for a partition's beginning."""
 
 
 def read_topic(spark: SparkSession, settings: Settings, contract: str) -> DataFrame:
     """The topic from its beginning. Records that the broker deleted before they were read fail the query, loudly."""
+    return _with_position(
+        spark.readStream.format("kafka")
+        .options(**_options(settings, contract))
+        .option("startingOffsets", "earliest")
+        .option("maxOffsetsPerTrigger", _MAX_BATCH_RECORDS)
+        .load()
+    )
+
+
+def read_topic_between(
+    spark: SparkSession, settings: Settings, contract: str, start: Position, end: Position
+) -> DataFrame:
+    """The records between two positions, as a plain frame."""
+    topic = settings.kafka_topic_prefix + contract
+    last = end.get(topic, {})
+    first = {partition: start.get(topic, {}).get(partition, _EARLIEST) for partition in last}
+    reader = spark.read.format("kafka").options(**_options(settings, contract))
+    return _with_position(
+        reader.option("startingOffsets", json.dumps({topic: first}) if last else "earliest")
+        .option("endingOffsets", json.dumps({topic: last}) if last else "latest")
+        .load()
+    )
+
+
+def _options(settings: Settings, contract: str) -> dict[str, str]:
     if not settings.kafka_bootstrap:
         raise SettingsError("TIDEMARK_KAFKA_BOOTSTRAP: must be set when TIDEMARK_SOURCE is kafka")
-    return (
-        spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", settings.kafka_bootstrap)
-        .option("subscribe", settings.kafka_topic_prefix + contract)
-        .option("startingOffsets", "earliest")
-        .option("failOnDataLoss", "true")
-        .option("maxOffsetsPerTrigger", _MAX_BATCH_RECORDS)
+    return {
+        "kafka.bootstrap.servers": settings.kafka_bootstrap,
+        "subscribe": settings.kafka_topic_prefix + contract,
+        "failOnDataLoss": "true",
         # The broker answers a fetch when there is data or after this long; the default of 500 ms is pure delay.
-        .option("kafka.fetch.max.wait.ms", "20")
-        .load()
-        .select(
-            F.coalesce("value", F.lit(b"")).alias("value"),
-            F.col("timestamp").alias("received_at"),
-            F.col("topic").alias("source"),
-            F.col("partition").alias("source_partition"),
-            F.col("offset").alias("source_offset"),
-        )
+        "kafka.fetch.max.wait.ms": "20",
+    }
+
+
+def _with_position(records: DataFrame) -> DataFrame:
+    return records.select(
+        F.coalesce("value", F.lit(b"")).alias("value"),
+        F.col("timestamp").alias("received_at"),
+        F.col("topic").alias("source"),
+        F.col("partition").alias("source_partition"),
+        F.col("offset").alias("source_offset"),
     )

@@ -4,10 +4,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from intake.kafka_log import KafkaSource
 from intake.position import lag
+from intake.source import Backlog, LostRange
 from tidemark.errors import Fault
 
 
@@ -55,6 +57,30 @@ def test_a_broker_that_is_away_gives_one_clear_line(monkeypatch: pytest.MonkeyPa
         source.append([b"{}"])
     with pytest.raises(Fault, match="source: kafka"):
         source.end_position()
+
+
+@pytest.mark.kafka
+def test_what_retention_took_unread_is_named_and_stays_behind(kafka_bootstrap: str) -> None:
+    source = KafkaSource(kafka_bootstrap, "retention", "device_id")
+    admin = AdminClient({"bootstrap.servers": kafka_bootstrap, "log_level": 0})
+    admin.create_topics([NewTopic("retention", 1)])["retention"].result()
+    source.append([b"{}"] * 10)
+    consumed = {"retention": {"0": 4}}
+    assert source.lost(consumed) == ()
+    next(iter(admin.delete_records([TopicPartition("retention", 0, 7)]).values())).result()
+    assert [str(each) for each in source.lost(consumed)] == ["retention partition 0 offsets 4 to 6"]
+    assert source.backlog(consumed).records == 6
+    next(iter(admin.delete_records([TopicPartition("retention", 0, 10)]).values())).result()
+    assert source.backlog(consumed) == Backlog(6, None), "all that is left was deleted, yet it was never taken"
+    assert source.lost({"retention": {"0": 7}}) == (LostRange("retention", "0", 7, 9),)
+    assert source.lost({"retention": {"0": 10}}) == source.lost(None) == ()
+
+
+@pytest.mark.kafka
+def test_a_topic_that_was_made_anew_is_noticed(kafka_bootstrap: str) -> None:
+    source = KafkaSource(kafka_bootstrap, "anew", "device_id")
+    source.append([b"{}"] * 3)
+    assert source.lost({"anew": {"0": 100}}) == (LostRange("anew", "0", 100, None),)
 
 
 @pytest.mark.kafka

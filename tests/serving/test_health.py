@@ -24,6 +24,25 @@ def test_without_redis_it_lives_but_is_not_ready(stage: Stage) -> None:
     assert [reason["check"] for reason in document["reasons"]] == ["redis"]
 
 
+def test_the_memory_of_redis_is_exported_with_its_limit(stage: Stage) -> None:
+    stage.client.config_set("maxmemory", 512 * 1024 * 1024)
+    try:
+        with stage.api() as client:
+            lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line[0] != "#")
+    finally:
+        stage.client.config_set("maxmemory", 0)
+    assert lines["tidemark_redis_up"] == "1.0"
+    assert float(lines['tidemark_redis_memory_bytes{kind="limit"}']) == 512 * 1024 * 1024
+    assert 0 < float(lines['tidemark_redis_memory_bytes{kind="used"}']) < 512 * 1024 * 1024
+
+
+def test_a_redis_that_is_away_has_no_memory_to_export(stage: Stage) -> None:
+    with stage.api(redis_url="redis://127.0.0.1:1/0") as client:
+        exported = client.get("/metrics").text
+    assert "tidemark_redis_up 0.0" in exported
+    assert "tidemark_redis_memory_bytes{" not in exported
+
+
 def test_a_lake_that_cannot_be_read_is_not_ready(stage: Stage) -> None:
     log = stage.settings.home / "lake" / "gold" / "_publications" / "_delta_log"
     log.mkdir(parents=True)

@@ -12,7 +12,7 @@ from deltalake import write_deltalake
 from cli.main import main
 from intake.source import open_source
 from tests.packs import SHIPPED
-from tests.serving.stage import UTC_US, Stage, at, instant
+from tests.serving.stage import UTC_US, Stage, ask, at, instant
 from tests.serving.test_answers import straddling
 from tidemark import keys
 
@@ -194,3 +194,20 @@ def test_without_json_it_is_a_table_for_people(stage: Stage, capsys: pytest.Capt
     fill_lake(stage)
     assert main(["status"]) == 0
     assert "access" in capsys.readouterr().out
+
+
+def test_a_metric_that_the_stream_has_set_aside_says_so_everywhere(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.stream({}, families={}, failed={"device_access": "SparkRuntimeException: [CAST_INVALID_INPUT]"})
+    metrics = status(capsys)["metrics"]
+    assert metrics["device_access"]["failure"] == "SparkRuntimeException: [CAST_INVALID_INPUT]"
+    assert "failure" not in metrics["revenue"]
+    with stage.api() as client:
+        document = ask(client).json()
+        exported = client.get("/metrics").text
+        assert client.get("/health/ready").status_code == 200, "the other metrics can be served"
+    assert (document["complete"], document["points"]) == (False, [])
+    assert [gap["reason"] for gap in document["missing"]] == ["metric_failed"]
+    assert 'tidemark_metric_failed{metric="device_access"} 1.0' in exported
+    assert 'tidemark_metric_failed{metric="revenue"} 0.0' in exported

@@ -6,9 +6,9 @@ import pytest
 import redis
 
 from streaming import fenced_writer
-from streaming.fenced_writer import Command, FencedWriter, ViewsLost
+from streaming.fenced_writer import SET_NEWER, Command, FencedWriter, ViewsLost
 from tidemark import keys
-from tidemark.errors import StaleWriter
+from tidemark.errors import StaleWriter, ViewsUnavailable
 from tidemark.progress import Fence
 
 PROGRESS = keys.progress("access", "exact")
@@ -125,3 +125,40 @@ def test_a_claim_over_views_in_doubt_takes_back_what_vouches_for_them(client: re
     assert client.exists(PROGRESS)
     first.claim(2, 7, intact=False)
     assert not client.exists(PROGRESS)
+
+
+def test_an_idle_writer_notices_that_redis_came_back_without_its_last_batch(
+    writer: FencedWriter, client: redis.Redis
+) -> None:
+    writer.write(0, [("SET", "x", "0")])
+    older = client.dump(keys.fence("access", "exact"))
+    writer.write(1, [("SET", "x", "1")])
+    assert writer.holds()
+    client.restore(keys.fence("access", "exact"), 0, older, replace=True)  # type: ignore[arg-type]
+    assert not writer.holds()
+
+
+def test_a_full_redis_is_named_as_full_and_takes_the_same_batch_afterwards(
+    writer: FencedWriter, client: redis.Redis
+) -> None:
+    writer.write(0, [("SET", "x", "0")])
+    client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(ViewsUnavailable, match="Redis is full"):
+            writer.write(1, [("SET", "x", "1")])
+        assert client.get("x") == b"0"
+        assert writer.fence() == Fence(1, 0, "checkpoint")
+    finally:
+        client.config_set("maxmemory", 0)
+    writer.write(1, [("SET", "x", "1")])
+    assert client.get("x") == b"1"
+
+
+def test_a_published_key_that_holds_something_else_does_not_stop_the_batch(
+    writer: FencedWriter, client: redis.Redis
+) -> None:
+    client.hset("agg:latest", "field", "of another program")
+    value = '{"window_start":"2026-01-01T00:00:00Z","n":1}'
+    writer.write(0, [(SET_NEWER, "agg:latest", "2026-01-01T00:00:00Z", value, 60), ("SET", "x", "0")])
+    assert client.get("agg:latest") == value.encode()
+    assert client.get("x") == b"0"

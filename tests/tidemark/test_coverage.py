@@ -24,8 +24,9 @@ def sealed(through: int) -> Publication:
 def speed(
     covered_from: int | None = None, *, watermark: int | None = 20 * H, alive: bool = True, backlog: int | None = 0,
     age_s: float = 1.0, late: tuple[int, ...] = (), family: str = METRIC.family,
+    failed: dict[str, str] | None = None,
 ) -> SpeedState:  # fmt: skip
-    progress = Progress(1, 1, NOW - age_s, watermark, None, {}, {family: covered_from})
+    progress = Progress(1, 1, NOW - age_s, watermark, None, {}, {family: covered_from}, {}, failed or {})
     return SpeedState(progress, alive, backlog, late)
 
 
@@ -60,6 +61,9 @@ CASES: list[tuple[str, Publication | None, SpeedState | None, tuple[Missing, ...
     ("stopped, watermark below what batch has", sealed(22 * H), speed(alive=False, backlog=3),
      (gap(22 * H, 24 * H, Reason.SPEED_STOPPED),)),
     ("stopped, but the range is closed", None, speed(alive=False, backlog=3, watermark=25 * H), ()),
+    ("set aside by the stream", sealed(6 * H), speed(failed={METRIC.name: "it fails"}),
+     (gap(6 * H, 24 * H, Reason.METRIC_FAILED),)),
+    ("another one is set aside", sealed(6 * H), speed(failed={"other": "it fails"}), ()),
     ("alive and quick", sealed(6 * H), speed(backlog=5000, age_s=2.0), ()),
     ("alive and behind", sealed(6 * H), speed(backlog=5000, age_s=61.0), (gap(20 * H, 24 * H, Reason.SPEED_STALE),)),
     ("alive, old and idle", sealed(6 * H), speed(backlog=0, age_s=9e5), ()),

@@ -1,0 +1,133 @@
+"""Redis stops, is emptied, goes back in time, fills up, is replaced: answers lack something and say so, never lie."""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from conf.settings import Settings
+from tests.faults.redis_faults import RedisServer, free_port
+from tests.faults.rig import Driver, Rig, wait_for
+from tidemark import keys
+from tidemark.progress import Fence
+from tidemark.windows import iso
+
+pytestmark = [pytest.mark.spark, pytest.mark.fault]
+START = 1_767_225_600
+"""2026-01-01T00:00:00Z: event time is far from the host's clock, so nothing depends on when a test runs."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """With a log of its writes, as the embedded one."""
+    running = RedisServer(tmp_path / "redis", "--appendonly", "yes").start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def rdb_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """With snapshots only."""
+    running = RedisServer(tmp_path / "redis").start()
+    yield running
+    running.stop()
+
+
+def rig_on(settings: Settings, folder: Path, url: str) -> Rig:
+    rig = Rig(settings, folder)
+    rig.environment = {"TIDEMARK_REDIS_URL": url}
+    return rig
+
+
+def produce(rig: Rig, seed: int, minutes: int = 10, after_minutes: int = 0, rate: float = 20) -> None:
+    """Events of some minutes of event time, at once."""
+    start = START + after_minutes * 60
+    with rig.produce(rate, minutes * 60, seed, "--duplicates", "0.02", "--invalid", "0.02", start=start) as producer:
+        assert producer.wait() == 0, producer.text()
+
+
+def fence(server: RedisServer) -> Fence:
+    held = server.ask("GET", keys.fence("access", "exact"))
+    assert isinstance(held, bytes)
+    return Fence.parse(held)
+
+
+class Api:
+    """`tidemark serve` as a process, asked over HTTP."""
+
+    def __init__(self, rig: Rig) -> None:
+        port = free_port()
+        self.driver: Driver = rig.command("serve", "--port", str(port))
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
+        wait_for(self._is_up, 60, self.driver.text)
+
+    def __enter__(self) -> "Api":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+        self.driver.stop()
+
+    def get(self, path: str) -> httpx.Response:
+        return self._http.get(path)
+
+    def post_event(self, at_s: int, ledger: Path) -> int:
+        """One valid event, put into the ledger when it was taken; the status."""
+        event = {
+            "event_id": uuid.uuid4().hex,
+            "timestamp": datetime.fromtimestamp(at_s, UTC).isoformat(),
+            "device_id": "posted",
+            "user_id": "u",
+            "access_count": 1,
+        }
+        status = self._http.post("/v1/events/access", json=event).status_code
+        if status == 202:
+            with ledger.open("a") as file:
+                file.write(json.dumps(event) + "\n")
+        return status
+
+    def _is_up(self) -> bool:
+        try:
+            return self.get("/health/live").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@pytest.mark.parametrize("seconds", [15, pytest.param(120, marks=pytest.mark.long)])
+def test_a_stopped_redis_is_waited_for(settings: Settings, tmp_path: Path, server: RedisServer, seconds: int) -> None:
+    rig = rig_on(settings, tmp_path, server.url)
+    posted = tmp_path / "posted.ndjson"
+    posted.touch()
+    produce(rig, 1)
+    with rig.stream() as driver, Api(rig) as api:
+        rig.wait_exact()
+        rig.ledgers.append(posted)
+        assert api.get("/health/ready").status_code == 200
+        rows = rig.assert_bronze_exact()
+        server.kill()
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            assert api.post_event(START + 700, posted) == 202
+            assert api.get("/health/live").status_code == 200
+            ready = api.get("/health/ready")
+            assert ready.status_code == 503
+            assert ready.json()["reasons"][0]["check"] == "redis"
+            assert rig.wrong_values() == []
+            time.sleep(0.5)
+        found = rig.answer("10m", START, START + 3600)
+        assert found["missing"] == [{"from": iso(START), "to": iso(START + 3600), "reason": "speed_unavailable"}]
+        assert rig.assert_bronze_exact() > rows, "the lake did not go on"
+        assert driver.is_alive, driver.text()[-4000:]
+        server.start()
+        caught_up_s = rig.wait_exact()
+        assert api.get("/health/ready").status_code == 200
+        assert driver.is_alive
+        assert driver.stop() == 0, driver.text()[-4000:]
+    rig.assert_conserved()
+    rig.assert_bronze_exact()
+    print(f"Redis away for {seconds} s: exact {caught_up_s:.1f} s after its return")
