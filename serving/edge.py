@@ -9,16 +9,13 @@ from serving.telemetry import Telemetry
 
 
 class EdgeLayer:
-    """Outermost ASGI layer: times requests, serves HEAD, keeps unexpected errors inside."""
+    """Outermost layer of the requests: times them, serves HEAD, turns what no route caught into a problem."""
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self._app = app
         self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         method, started = scope["method"], time.perf_counter()
         if method == "HEAD":
             scope["method"] = "GET"
