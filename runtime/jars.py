@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,14 +46,18 @@ def jars_folder(kind: str) -> Path:
 
 def locked(kind: str) -> tuple[Artifact, ...]:
     """The artefacts of a kind, in the order of its lock file."""
-    text = (Path(__file__).parent / f"{kind}.jars.lock").read_text(encoding="utf-8")
-    return tuple(_artifact(line) for line in text.splitlines() if line and not line.startswith("#"))
+    return read_lock(Path(__file__).parent / f"{kind}.jars.lock")
+
+
+def read_lock(file: Path) -> tuple[Artifact, ...]:
+    """The artefacts of a lock file, in its order."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return tuple(_artifact(line) for line in lines if line and not line.startswith("#"))
 
 
 def missing(kind: str) -> tuple[Artifact, ...]:
     """The artefacts of a kind that are not in their folder."""
-    folder = jars_folder(kind)
-    return tuple(artifact for artifact in locked(kind) if not (folder / artifact.file).is_file())
+    return _absent(locked(kind), jars_folder(kind))
 
 
 def spark_jars() -> tuple[tuple[Path, ...], tuple[Path, ...]]:
@@ -67,10 +72,14 @@ def spark_jars() -> tuple[tuple[Path, ...], tuple[Path, ...]]:
 
 def resolve(kind: str) -> int:
     """Bring what is missing of a kind; the number of files brought. Without network a no-op when all is there."""
-    wanted = missing(kind)
+    return bring(locked(kind), jars_folder(kind))
+
+
+def bring(artifacts: Sequence[Artifact], folder: Path) -> int:
+    """Bring those that a folder lacks; the number of files brought. Raises Fault, and then brought none."""
+    wanted = _absent(artifacts, folder)
     if not wanted:
         return 0
-    folder = jars_folder(kind)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".resolve-", dir=folder.parent) as work:
         _retrieve(wanted, Path(work))
@@ -86,13 +95,17 @@ def java_binary() -> str:
     return str(Path(home) / "bin" / "java") if home else "java"
 
 
+def _absent(artifacts: Sequence[Artifact], folder: Path) -> tuple[Artifact, ...]:
+    return tuple(artifact for artifact in artifacts if not (folder / artifact.file).is_file())
+
+
 def _artifact(line: str) -> Artifact:
     coordinates, _, digest = line.partition(" sha256:")
     group, name, version = coordinates.split(":")
     return Artifact(group, name, version, digest.strip())
 
 
-def _retrieve(wanted: tuple[Artifact, ...], work: Path) -> None:
+def _retrieve(wanted: Sequence[Artifact], work: Path) -> None:
     module = work / "ivy.xml"
     module.write_text(_ivy_module(wanted), encoding="utf-8")
     command = [
@@ -110,7 +123,7 @@ def _retrieve(wanted: tuple[Artifact, ...], work: Path) -> None:
         raise Fault(f"cannot resolve the Java archives: {_reason(done.stdout + done.stderr)}")
 
 
-def _ivy_module(wanted: tuple[Artifact, ...]) -> str:
+def _ivy_module(wanted: Sequence[Artifact]) -> str:
     lines = "".join(
         f'<dependency org="{each.group}" name="{each.name}" rev="{each.version}"'
         ' conf="default->master" transitive="false"/>'

@@ -1,0 +1,111 @@
+"""One run of a program, with all its processes: CPU, memory, a limit of time, and nothing left behind."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+_EVERY_S = 0.25
+_TREE_EVERY_S = 1.0
+
+
+class Failed(Exception):
+    """One line: why a run gave no figure."""
+
+
+@dataclass
+class Usage:
+    """What a tree of processes used; `cpu`: (wall clock, CPU-seconds so far)."""
+
+    started: float = field(default_factory=time.time)
+    cpu: list[tuple[float, float]] = field(default_factory=list)
+    peak_rss_mb: float = 0.0
+
+    def cpu_between(self, begin: float, end: float) -> float:
+        """CPU-seconds between two instants."""
+        at, used = zip(*self.cpu, strict=True)
+        return float(np.interp(end, at, used) - np.interp(begin, at, used))
+
+
+def run(command: Sequence[str], environment: Mapping[str, str], folder: Path, seconds: float) -> tuple[Usage, str]:
+    """(what it used, its standard output). Failed when it fails or takes longer than `seconds`.
+
+    Its output is in `folder`. However it ends, no process that it started is left.
+    """
+    usage, tree = Usage(), _Tree()
+    with (folder / "out.log").open("wb") as out, (folder / "err.log").open("wb") as err:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+        try:
+            tree.root = psutil.Process(process.pid)
+            while process.poll() is None:
+                if time.time() - usage.started > seconds:
+                    raise Failed(f"not done after {seconds:.0f} s")
+                used, rss = tree.sample()
+                usage.cpu.append((time.time(), used))
+                usage.peak_rss_mb = max(usage.peak_rss_mb, rss / 2**20)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_EVERY_S)
+        finally:
+            tree.look()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            tree.kill()
+            process.wait()
+    if process.returncode:
+        raise Failed(f"ended with {process.returncode}: {_last_line(folder / 'err.log')}")
+    return usage, (folder / "out.log").read_text(encoding="utf-8", errors="replace")
+
+
+class _Tree:
+    """A process and all it started; what ended keeps its last reading."""
+
+    def __init__(self) -> None:
+        self.root: psutil.Process | None = None
+        self._known: dict[psutil.Process, float] = {}
+        self._looked = 0.0
+
+    def look(self) -> None:
+        """Find new processes."""
+        if self.root is None:
+            return
+        with suppress(psutil.Error):
+            for each in (self.root, *self.root.children(recursive=True)):
+                self._known.setdefault(each, 0.0)
+        self._looked = time.monotonic()
+
+    def sample(self) -> tuple[float, float]:
+        """(CPU-seconds so far, bytes resident)."""
+        if time.monotonic() - self._looked >= _TREE_EVERY_S:
+            self.look()
+        resident = 0.0
+        for each in self._known:
+            with suppress(psutil.Error):
+                times = each.cpu_times()
+                self._known[each] = times.user + times.system
+                resident += each.memory_info().rss
+        return sum(self._known.values()), resident
+
+    def kill(self) -> None:
+        for each in self._known:
+            with suppress(psutil.Error):
+                each.kill()
+
+
+def _last_line(file: Path) -> str:
+    lines = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip()[:200] if lines else "nothing was said"
