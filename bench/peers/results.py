@@ -1,6 +1,7 @@
 """Windows as a system left them, in one shape: (start, device) → (count, sum, min, max, avg)."""
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import redis
@@ -53,7 +54,6 @@ def of_tidemark(redis_url: str) -> DeviceWindows:
             start = int(key.rsplit(b":", 1)[1])
             for dims, partial in client.hgetall(key).items():
                 values = finalise(metric, codec.decode(partial), length)
-                held[start, decode_texts(dims)[0]] = tuple(
-                    values[name] for name in ("events", "total", "least", "most", "average")
-                )
+                found: Any = tuple(values[name] for name in ("events", "total", "least", "most", "average"))
+                held[start, str(decode_texts(dims)[0])] = found
     return held

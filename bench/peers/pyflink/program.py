@@ -36,7 +36,8 @@ FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(`timestamp`), INTERVAL '10' MINUTES))
 GROUP BY window_start, window_end, device_id"""
 UPDATES = f"""
 SELECT start, device_id, {COLUMNS} FROM (
-  SELECT {EPOCH_S.format("CAST(`timestamp` AS TIMESTAMP(3))")} / {WINDOW_S} * {WINDOW_S} AS start, device_id, access_count
+  SELECT {EPOCH_S.format("CAST(`timestamp` AS TIMESTAMP(3))")} / {WINDOW_S} * {WINDOW_S} AS start,
+    device_id, access_count
   FROM events
 ) GROUP BY start, device_id"""
 FILES = f"""
