@@ -1,18 +1,22 @@
-"""Disks that fail under a driver: full for a while, or not writable. Nothing here needs root.
+"""Disks that fail under a driver: full for a while, or not writable.
 
 Full: the soft RLIMIT_FSIZE of the driver's JVM is set to 0 from outside, so that no file of it can grow, as on a file
 system without a free block (EFBIG instead of ENOSPC). Not writable: the permissions are taken away; a driver of root
-runs without the capability to ignore them.
+runs without the capability to ignore them. `SmallDisk` is the real thing, where mounting is permitted.
 """
 
 import os
 import resource
+import shutil
 import signal
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+
+import pytest
 
 from tests.faults.rig import Driver, wait_for
 
@@ -74,3 +78,30 @@ def read_only(folder: Path) -> Iterator[None]:
     finally:
         for path, mode in modes.items():
             path.chmod(mode)
+
+
+class SmallDisk(AbstractContextManager["SmallDisk"]):
+    """A file system of so many bytes, unmounted at the end. Skips the test where mounting is not permitted."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.folder, self._size = folder, size
+        self._filler = folder / "filler"
+
+    def __enter__(self) -> "SmallDisk":
+        self.folder.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={self._size}", "tidemark-test", str(self.folder)]
+        if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode != 0:
+            pytest.skip("a file system cannot be mounted here")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+
+    def fill(self, left: int) -> None:
+        """Leave so many bytes, in whole pages."""
+        with self._filler.open("wb") as file:
+            free = os.statvfs(self.folder)
+            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - left)
+
+    def free(self) -> None:
+        self._filler.unlink()
