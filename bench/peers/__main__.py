@@ -1,8 +1,9 @@
 """Peers beside Tidemark: the same 10-minute count, sum, min, max and average per device, from one topic into one Redis.
 
-`python -m bench.peers [--events N] [--runs N] [--only NAME] [--timeout S]`. Each round runs Tidemark and then every
+`python -m bench.peers [--events N] [--runs N] [--only NAME,…] [--timeout S]`. Each round runs Tidemark and then every
 peer; each run is checked against a plain recompute. Rates: events after the first quarter until the last result is in
 its place; and all events from the first record read, which holds a JVM's warm-up. Starting a program counts in neither.
+At the end Feast's feature server beside `tidemark serve` (features.py).
 """
 
 import argparse
@@ -11,8 +12,8 @@ import sys
 from dataclasses import dataclass, field
 
 from bench.deployment import Deployment
-from bench.peers import results
-from bench.peers.catalogue import PEERS, Peer
+from bench.peers import features, results
+from bench.peers.catalogue import FEAST, PEERS, Peer
 from bench.peers.installed import Unavailable, install
 from bench.peers.measured import Failed
 from bench.peers.runs import Figures, run_peer, run_tidemark
@@ -22,6 +23,7 @@ from bench.truth import DeviceWindows, device_truth
 
 TIDEMARK = "Tidemark"
 DEDUPLICATED = "Tidemark, deduplicated"
+OWN = (TIDEMARK, DEDUPLICATED)
 GOALS = {
     "Bytewax": 1.9,
     "Kafka Streams": 1.5,
@@ -57,10 +59,16 @@ class Outcome:
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends with it
     asked = _arguments()
-    report = Report(
-        "peers",
-        f"{asked.events:,} access events of 10,000 devices at 2,000/s of event time, from Kafka, 10-minute windows",
-    )
+    if any(_wanted(asked, name) for name in (*OWN, *(peer.name for peer in PEERS))):
+        _streams(asked)
+    if _wanted(asked, FEAST.name):
+        _say("feature server")
+        features.compare(runs=asked.runs)
+
+
+def _streams(asked: argparse.Namespace) -> None:
+    load = f"{asked.events:,} access events of 10,000 devices at 2,000/s of event time, from Kafka, 10-minute windows"
+    report = Report("peers", load)
     with Deployment(kafka=True) as deployment:
         outcomes = _outcomes(deployment, asked)
         for number in range(asked.runs):
@@ -75,16 +83,20 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=3_000_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", default="", help="systems whose name contains this")
+    parser.add_argument("--only", default="", help="systems whose name contains one of these, comma between")
     parser.add_argument("--timeout", type=float, help="seconds for one run; default: 120 and 1 per 7,000 events")
     return parser.parse_args()
 
 
+def _wanted(asked: argparse.Namespace, name: str) -> bool:
+    return any(part.strip().lower() in name.lower() for part in asked.only.split(","))
+
+
 def _outcomes(deployment: Deployment, asked: argparse.Namespace) -> list[Outcome]:
     """Install what is asked for, fill the topics."""
-    chosen = [peer for peer in PEERS if asked.only.lower() in peer.name.lower()]
+    chosen = [peer for peer in PEERS if _wanted(asked, peer.name)]
     loads = {share: _load(deployment, int(asked.events * share)) for share in {1.0, *(peer.share for peer in chosen)}}
-    found = [Outcome(name, None, loads[1.0]) for name in (TIDEMARK, DEDUPLICATED) if asked.only.lower() in name.lower()]
+    found = [Outcome(name, None, loads[1.0]) for name in OWN if _wanted(asked, name)]
     for peer in chosen:
         outcome = Outcome(peer.name, peer, loads[peer.share])
         _say(f"setting up {peer.name}")

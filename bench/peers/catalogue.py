@@ -27,3 +27,5 @@ PEERS = (
     Peer("PyFlink, Redis updated", "pyflink", ("updates",), updates=True),
     Peer("Quix Streams", "quix", share=0.2, updates=True),
 )
+FEAST = Peer("Feast", "feast")
+"""A peer of serving, not of streams: features.py."""

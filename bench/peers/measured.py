@@ -14,6 +14,7 @@ import psutil
 
 _EVERY_S = 0.25
 _TREE_EVERY_S = 1.0
+_GENTLE_S = 10.0
 
 
 class Failed(Exception):
@@ -62,12 +63,10 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: Path, se
                     process.wait(_EVERY_S)
         finally:
             tree.look()
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            end_group(process, gently=False)
             tree.kill()
-            process.wait()
     if process.returncode:
-        raise Failed(f"ended with {process.returncode}: {_last_line(folder / 'err.log')}")
+        raise Failed(f"ended with {process.returncode}: {last_line(folder / 'err.log')}")
     return usage, (folder / "out.log").read_text(encoding="utf-8", errors="replace")
 
 
@@ -106,6 +105,18 @@ class _Tree:
                 each.kill()
 
 
-def _last_line(file: Path) -> str:
+def end_group(process: subprocess.Popen[bytes], *, gently: bool = True) -> None:
+    """End a process that leads its own group, and the group: `gently` lets it end by itself for some seconds first."""
+    if gently:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GENTLE_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def last_line(file: Path) -> str:
+    """What a program said last, of its log."""
     lines = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return lines[-1].strip()[:200] if lines else "nothing was said"

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from bench.peers import installed, measured
-from bench.peers.catalogue import PEERS, Peer
+from bench.peers.catalogue import FEAST, PEERS, Peer
 from bench.truth import DeviceWindows, device_truth, wrong_windows
 
 SPENDS_2_S = "import time\nwhile time.process_time() < 2: pass\nprint('done')"
@@ -71,7 +71,7 @@ def test_a_peer_that_does_not_install_is_named_with_the_reason(tmp_path: Path, m
 
 
 def test_every_peer_has_a_program_and_pinned_requirements() -> None:
-    for peer in PEERS:
+    for peer in (*PEERS, FEAST):
         folder = installed.HERE / peer.folder
         requirements = folder / "requirements.txt"
         assert (folder / "program.py").exists() != (folder / "Program.java").exists()
