@@ -1,9 +1,9 @@
 # Tidemark's entry points. Everything lands in .venv, .jars and .tidemark of this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-faults $(BENCHES) check lock clean
+.PHONY: help setup setup-dev demo test test-fast test-faults soak $(BENCHES) check lock clean
 BIN := .venv/bin
 CODE := tidemark quality intake runtime conf streaming spark_jobs serving emr data cli bench tests
-BENCHES := bench-speed bench-fresh bench-serve bench-batch bench-ingest bench-peers bench-keys bench-start
+BENCHES := bench-speed bench-fresh bench-serve bench-batch bench-ingest bench-peers bench-keys bench-start bench-recovery
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock" pyproject.toml
 
@@ -49,6 +49,9 @@ test: setup-dev ## The tests, with real Redis, Spark and Kafka, and the coverage
 
 test-faults: setup-dev ## Every fault: kills, lost checkpoints, Redis, Kafka and disks that fail (long)
 	@$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+
+soak: setup-dev ## Half an hour at 2,000 events/s with a kill each minute (SOAK_ARGS="--minutes 4 --rate 500")
+	@$(BIN)/python -m bench.soak $(SOAK_ARGS)
 
 test-fast: setup-dev ## The tests that start no JVM
 	@$(BIN)/python -m pytest -m "not spark and not kafka" $(PYTEST_ARGS)

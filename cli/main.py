@@ -31,6 +31,7 @@ COMMANDS = {
     "serve": "cli.serve",
     "status": "cli.status",
     "rebuild-speed": "cli.rebuild_speed",
+    "reset-speed": "cli.reset_speed",
     "backup": "cli.backup",
     "restore": "cli.restore",
     "definitions": "cli.definitions",

@@ -4,7 +4,6 @@
 `commits/N` appears when N is done and holds the watermark that N's events lead to.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,9 @@ from pyarrow import fs
 
 from conf.locations import is_remote
 from intake.checkpoint import consumed_position
+from intake.checkpoint_file import parse_line, read_lines
 from intake.position import SEGMENTS, Position
-from tidemark.errors import Fault
+from tidemark.errors import CheckpointDamaged, Fault
 
 _DRAFT = re.compile(r"\.{1,2}\d+\.[0-9a-f-]{36}\.tmp(\.crc)?")
 """Spark writes `.N.<uuid>.tmp`, then renames it; Hadoop adds a checksum beside it."""
@@ -45,14 +45,16 @@ class CheckpointLog:
         batch = self._newest("commits")
         if batch is None:
             return None
-        committed = json.loads(self._lines(f"commits/{batch}")[0])
-        planned = json.loads(self._lines(f"offsets/{batch}")[0])
-        return Commit(
-            batch,
-            planned["batchWatermarkMs"] // 1000,
-            committed.get("nextBatchWatermarkMs", 0) // 1000,
-            planned["batchTimestampMs"] / 1000,
-        )
+        committed, planned = self._fields(f"commits/{batch}"), self._fields(f"offsets/{batch}")
+        try:
+            return Commit(
+                batch,
+                planned["batchWatermarkMs"] // 1000,
+                committed.get("nextBatchWatermarkMs", 0) // 1000,
+                planned["batchTimestampMs"] / 1000,
+            )
+        except (KeyError, TypeError) as error:
+            raise CheckpointDamaged(self._root, f"offsets/{batch}", "is altered") from error
 
     def last_planned(self) -> int | None:
         """The newest batch that was planned, done or not."""
@@ -78,24 +80,26 @@ class CheckpointLog:
 
     def end_offset(self, batch: int) -> dict[str, Any] | None:
         """The source offset at which a planned batch ends, as Spark writes it; None when it has none."""
-        text = self._lines(f"offsets/{batch}")[1]
-        return None if text == "-" else json.loads(text)
+        path = f"offsets/{batch}"
+        lines = self._lines(path)
+        return None if lines[1:] == ["-"] else parse_line(self._root, path, lines, 1)
 
     def segments_of(self, first: int, last: int) -> list[str]:
         """Names of the segments that the file source took at its log numbers `first..last`."""
         names = []
         for number in range(first, last + 1):
-            for line in self._file_log(number):
-                entry = json.loads(line)
+            for entry in self._file_log(number):
                 if entry["batchId"] == number:
                     names.append(entry["path"].rsplit("/", 1)[1])
         return names
 
-    def _file_log(self, number: int) -> list[str]:
+    def _file_log(self, number: int) -> list[dict[str, Any]]:
         """Every tenth log file is named `.compact` and holds the older entries too."""
         path = f"sources/0/{number}"
         found = self._files.get_file_info(f"{self._root}/{path}").type == fs.FileType.File
-        return [line for line in self._lines(path if found else f"{path}.compact") if line]
+        path = path if found else f"{path}.compact"
+        lines = self._lines(path)
+        return [parse_line(self._root, path, lines, at) for at, line in enumerate(lines) if line]
 
     def _newest(self, folder: str) -> int | None:
         return max((int(name) for name in self._names(folder) if name.isdecimal()), default=None)
@@ -107,15 +111,11 @@ class CheckpointLog:
         except OSError as error:
             raise Fault(f"checkpoint {self.uri}: cannot be read: {error}") from error
 
+    def _fields(self, path: str) -> dict[str, Any]:
+        return parse_line(self._root, path, self._lines(path), 0)
+
     def _lines(self, path: str) -> list[str]:
-        try:
-            with self._files.open_input_stream(f"{self._root}/{path}") as stream:
-                lines: list[str] = stream.read().decode().split("\n")
-        except OSError as error:
-            raise Fault(f"checkpoint {self.uri}: {path} cannot be read: {error}") from error
-        if lines[0] != "v1":
-            raise Fault(f"checkpoint {self.uri}: {path} has the unknown version {lines[0][:20]!r}")
-        return lines[1:]
+        return read_lines(self._files, self._root, path)
 
 
 class PositionTracker:

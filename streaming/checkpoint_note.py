@@ -4,9 +4,11 @@ It lives inside the checkpoint's folder, so that it goes when the checkpoint goe
 and Delta's txnAppId with it, hence data written under an older one never makes new data look written already.
 """
 
+import hashlib
 import json
 import os
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ from typing import Any
 from pyarrow import fs
 
 from conf.locations import is_remote
-from tidemark.errors import Fault, SettingsError
+from tidemark.errors import CheckpointDamaged, Fault, SettingsError
 
 _NAME = "tidemark.json"
+_DIGEST = "digest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,9 @@ class CheckpointNote:
     `delay_s`: the longest watermark delay ever used. `families`: family → event time from which its windows are
     complete. `late`: minutes in which an event was dropped and whose windows may still be open. `records`: cumulative
     counts of the lake writer after batch `batch`; `records_before`: those before it, the base of its replay.
+
+    What it knows of the checkpoints before it: `since`: event time from which this one counts, all before is sealed;
+    `held`: bronze table → Delta version that has records of them, the newest received on the day `held_until`.
     """
 
     identity: str
@@ -37,6 +43,9 @@ class CheckpointNote:
     batch: int = -1
     records: dict[str, int] = field(default_factory=dict)
     records_before: dict[str, int] = field(default_factory=dict)
+    since: int | None = None
+    held: dict[str, int] = field(default_factory=dict)
+    held_until: str = ""
 
 
 class NoteFile:
@@ -56,16 +65,20 @@ class NoteFile:
             if self._files.get_file_info(path).type == fs.FileType.NotFound:
                 return None
             with self._files.open_input_stream(path) as stream:
-                fields: dict[str, Any] = json.loads(stream.read())
-            return CheckpointNote(**{**fields, "late": tuple(fields["late"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
+                return _parsed(stream.read())
+        except OSError as error:
             raise Fault(f"checkpoint {self._uri}: its {_NAME} cannot be read: {error}") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointDamaged(self._uri, _NAME, "is cut off or altered") from error
 
-    def read_or_create(self, source: str) -> CheckpointNote:
-        """The note, made and stored for a new checkpoint. SettingsError when the checkpoint reads another source."""
+    def read_or_create(self, source: str, known_before: Callable[[], dict[str, Any]] = dict) -> CheckpointNote:
+        """The note, made and stored for a new checkpoint with fields that `known_before` gives then.
+
+        SettingsError when the checkpoint reads another source.
+        """
         note = self.read()
         if note is None:
-            note = CheckpointNote(uuid.uuid4().hex, source)
+            note = CheckpointNote(uuid.uuid4().hex, source, **known_before())
             self.write(note)
         if note.source != source:
             raise SettingsError(
@@ -75,7 +88,8 @@ class NoteFile:
 
     def write(self, note: CheckpointNote) -> None:
         """Replace the note; durable when it returns."""
-        content = json.dumps(asdict(note), sort_keys=True).encode()
+        fields = asdict(note)
+        content = json.dumps({**fields, _DIGEST: _digest(fields)}, sort_keys=True).encode()
         try:
             if isinstance(self._files, fs.LocalFileSystem):
                 _replace_local(Path(self._folder), content)
@@ -91,6 +105,20 @@ class NoteFile:
         if changed != note:
             self.write(changed)
         return changed
+
+
+def _parsed(content: bytes) -> CheckpointNote:
+    """ValueError, TypeError or KeyError for a text that no writer of ours made."""
+    fields: dict[str, Any] = json.loads(content)
+    digest = fields.pop(_DIGEST, None)
+    if digest is not None and digest != _digest(fields):
+        raise ValueError("the digest does not match")
+    return CheckpointNote(**{**fields, "late": tuple(fields["late"])})
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    """Of a text whose numbers steer what is counted: an altered digit must not pass for another one."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _replace_local(folder: Path, content: bytes) -> None:

@@ -20,6 +20,11 @@ class Unseen:
 
     after_s: float | None
 
+    def and_before(self, since: int | None) -> "Unseen":
+        """The same, and no event before `since`."""
+        edges = [edge for edge in (self.after_s, since) if edge is not None]
+        return Unseen(max(edges, default=None))
+
 
 def unseen_by_new(commit: Commit | None, source: Source, contract: Contract, delay_s: int, now_s: float) -> Unseen:
     """What a family that starts with the next batch will not see.

@@ -1,8 +1,13 @@
 """The lake writer of a contract: every record to bronze, valid ones as events, broken ones to quarantine.
 
-Each micro-batch is parsed once, then appended to two Delta tables. Both appends carry the checkpoint's identity and the
-batch number as Delta transaction, so a replayed batch is written once, and a new checkpoint never counts as a replay.
+Each micro-batch is parsed once, then appended to two Delta tables. Both appends carry the checkpoint's epoch and the
+batch number as Delta transaction, so a replayed batch is written once, a new checkpoint never counts as a replay, and
+an older one that still runs is refused (see lake_fence).
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
@@ -12,8 +17,11 @@ from pyspark.sql.streaming.query import StreamingQuery
 from conf.settings import Settings
 from intake.source import Source, refuse_lost
 from quality.stream_check import event_columns, parse_events
-from streaming.checkpoint_log import CheckpointLog
+from streaming.begin_anew import days_received, drop_held, remove_checkpoint, take_over_bronze
+from streaming.checkpoint_check import check_files
+from streaming.checkpoint_log import CheckpointLog, PositionTracker
 from streaming.checkpoint_note import CheckpointNote, NoteFile
+from streaming.lake_fence import LakeFence
 from streaming.query_lane import QueryLane, Session
 from streaming.sources import read_source
 from tidemark.contracts import ContractSet
@@ -31,6 +39,7 @@ class LakeWriter(QueryLane):
         self._tables = LakeTables(settings.lake_uri)
         self._notes = NoteFile(self.checkpoint)
         self._log = CheckpointLog(self.checkpoint)
+        self._fence = LakeFence(self._tables, contract.name)
         self.note: CheckpointNote
 
     def last_note(self) -> CheckpointNote | None:
@@ -50,15 +59,24 @@ class LakeWriter(QueryLane):
         self.launch({"availableNow": True} if once else {"processingTime": every}, "append")
 
     def prepare(self) -> None:
-        self.note = self._notes.read_or_create(self.settings.source)
+        check_files(self.checkpoint)
+        PositionTracker(self._log)  # names a log that is gone, and of which Spark would read the segments again
+        known = partial(take_over_bronze, self._tables, self.contract.name)
+        self.note = self._notes.read_or_create(self.settings.source, known)
+
+    def reset(self) -> bool:
+        """Begin a new checkpoint that leaves alone what bronze holds; whether there was an old one."""
+        existed = remove_checkpoint(self.checkpoint)
+        self.prepare()
+        return existed
 
     def frame(self) -> DataFrame:
         records = read_source(self.spark, self.settings, self.contract.name)
         return parse_events(records, self.contract, self.settings)
 
     def handle(self, frame: DataFrame, query: StreamingQuery, batch: int) -> None:
-        parsed = frame.persist(StorageLevel.MEMORY_AND_DISK)
-        try:
+        self._fence.refuse_older(self.note.epoch)
+        with _persisted(frame) as all_records, self._not_held(all_records) as parsed:
             received, quarantined = parsed.transform(count_records).first()  # type: ignore[misc]
             if received > quarantined:
                 events = parsed.transform(select_events, self.contract)
@@ -66,17 +84,28 @@ class LakeWriter(QueryLane):
             if quarantined:
                 broken = parsed.transform(select_quarantine)
                 self._append(broken, self._tables.bronze_quarantine(self.contract.name), batch)
-        finally:
-            parsed.unpersist()
         self._count(batch, received, quarantined)
+
+    @contextmanager
+    def _not_held(self, records: DataFrame) -> Iterator[DataFrame]:
+        """Without those that an earlier checkpoint brought into bronze; that ends with the last day that it saw."""
+        if not self.note.held:
+            yield records
+            return
+        first, last = days_received(records)
+        if first is None or first.isoformat() > self.note.held_until:
+            yield records
+            return
+        with _persisted(drop_held(records, self.spark, self.note.held, first, last)) as fresh:
+            yield fresh
 
     def _append(self, rows: DataFrame, table: str, batch: int) -> None:
         (
             rows.write.format("delta")
             .mode("append")
             .option("mergeSchema", "true")
-            .option("txnAppId", self.note.identity)
-            .option("txnVersion", batch)
+            .option("txnAppId", self._fence.application)
+            .option("txnVersion", self._fence.transaction(self.note.epoch, batch))
             .partitionBy("ingest_date")
             .save(table)
         )
@@ -87,6 +116,15 @@ class LakeWriter(QueryLane):
         added = {"received": received, "valid": received - quarantined, "quarantined": quarantined}
         total = {name: before.get(name, 0) + count for name, count in added.items()}
         self.note = self._notes.update(self.note, batch=batch, records=total, records_before=before)
+
+
+@contextmanager
+def _persisted(frame: DataFrame) -> Iterator[DataFrame]:
+    kept = frame.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        yield kept
+    finally:
+        kept.unpersist()
 
 
 def count_records(parsed: DataFrame) -> DataFrame:

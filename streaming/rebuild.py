@@ -61,14 +61,17 @@ def open_from(metric: Metric, watermark_s: int, covered_from: int | None) -> int
     return edge if covered_from is None else max(edge, covered_from)
 
 
-def wipe_views(client: redis.Redis, contract: str, lane: str, metrics: tuple[Metric, ...]) -> None:
+def wipe_views(
+    client: redis.Redis, contract: str, lane: str, metrics: tuple[Metric, ...], since: int | None = None
+) -> None:
     """Remove what another checkpoint, or a Redis that lost writes, left of a lane: half a view is worse than none.
 
-    The progress record goes first: whoever reads while the windows go is told that speed is not available.
+    The progress record goes first: whoever reads while the windows go is told that speed is not available. Accepted
+    counts before `since` stay: nobody will count those minutes again.
     """
     client.unlink(keys.progress(contract, lane), keys.late(contract, lane))
     if lane == "exact":
-        client.unlink(keys.accepted(contract))
+        _forget_accepted(client, keys.accepted(contract), since)
     for metric in metrics:
         for length in WINDOWS.values():
             index = keys.speed_index(metric.family, length)
@@ -86,6 +89,16 @@ def forget_pointers(client: redis.Redis, metrics: tuple[Metric, ...]) -> None:
     """
     if metrics:
         client.unlink(*(keys.publication(metric.name) for metric in metrics))
+
+
+def _forget_accepted(client: redis.Redis, key: str, since: int | None) -> None:
+    if since is None:
+        client.unlink(key)
+        return
+    minutes: list[bytes] = client.hkeys(key)  # type: ignore[assignment]
+    doomed = [minute for minute in minutes if int(minute) >= since]
+    for at in range(0, len(doomed), 1000):
+        client.hdel(key, *doomed[at : at + 1000])
 
 
 def _buffer(slot: Slot, aggregate: str) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import structlog
 
 from runtime.storage_trouble import root_cause, storage_trouble
+from streaming.checkpoint_check import find_damage
 from streaming.outages import is_outage
 from streaming.query_lane import QueryLane
-from tidemark.errors import Fault, SourceLost, StaleWriter, TidemarkError, UserError
+from tidemark.errors import CheckpointDamaged, Fault, SourceLost, StaleWriter, TidemarkError, UserError
 
 LOG = structlog.get_logger()
 LIMIT = 4
@@ -65,22 +66,24 @@ class Restarts:
         return history is not None and history.again_at_s is not None
 
     def _failed(self, lane: QueryLane, error: BaseException, *, once: bool) -> None:
-        if isinstance(error, UserError | StaleWriter | SourceLost):
+        if isinstance(error, UserError | StaleWriter | SourceLost | CheckpointDamaged):
             raise error
         now_s = self._clock_s()
         history = self._histories.setdefault(lane.lane, _History())
         if now_s - history.last_s > FORGET_S:
             history.failures = history.outages = 0
         history.last_s = now_s
+        damage = find_damage(lane.checkpoint, error)
         if not once and is_outage(error):
             history.outages += 1
             wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(history.outages - 1, 10))
-        elif lane.mend(error):
+        elif damage is None and lane.mend(error):
             wait_s = 0.0
         else:
             history.failures += 1
             if history.failures >= LIMIT:
-                raise QueryFailed(f"{lane.name} failed {history.failures} times: {describe(error)}") from error
+                failed = QueryFailed(f"{lane.name} failed {history.failures} times: {describe(error)}")
+                raise (damage or failed) from error
             wait_s = FIRST_WAIT_S * 2 ** (history.failures - 1)
         history.again_at_s = now_s + wait_s
         LOG.warning("query failed, starting again", query=lane.name, wait_s=wait_s, error=describe(error))

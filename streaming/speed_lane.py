@@ -17,6 +17,8 @@ from intake.source import Source, refuse_lost
 from quality.stream_check import parse_events
 from runtime.storage_trouble import root_cause, storage_trouble
 from streaming.batch_facts import BatchFacts, read_batch_facts
+from streaming.begin_anew import remove_checkpoint, sealed_since
+from streaming.checkpoint_check import check_files
 from streaming.checkpoint_log import CheckpointLog, Commit, PositionTracker
 from streaming.checkpoint_note import CheckpointNote, NoteFile
 from streaming.covered_from import cover_families, unseen_by_new
@@ -30,6 +32,7 @@ from streaming.speed_views import (
     aggregate_state,
     bucket_s,
     explode_families,
+    keep_unsealed,
     keep_valid,
     observe_events,
     watermark_delay_s,
@@ -37,8 +40,8 @@ from streaming.speed_views import (
 from streaming.view_rows import ViewRows
 from tidemark import keys
 from tidemark.contracts import ContractSet
-from tidemark.errors import TidemarkError
-from tidemark.keys import EVENTS_WINDOW_S
+from tidemark.errors import CheckpointDamaged, TidemarkError
+from tidemark.keys import EVENTS_WINDOW_S, LakeTables
 from tidemark.metrics.model import Metric
 from tidemark.progress import Progress
 from tidemark.windows import WINDOWS, floor_to
@@ -73,7 +76,7 @@ class SpeedLane(QueryLane):
         self._log = CheckpointLog(self.checkpoint)
         self._notes = NoteFile(self.checkpoint)
         self._rows = ViewRows(contract.name, self._metrics)
-        self._note: CheckpointNote
+        self._note = CheckpointNote("", settings.source)  # until `prepare`
         self._writer: FencedWriter
         self._position: PositionTracker
         self._progress: Progress
@@ -125,22 +128,49 @@ class SpeedLane(QueryLane):
             self._take_over()
 
     def _take_over(self) -> None:
-        self._note = self._notes.read_or_create(self.settings.source)
-        commit = self._log.last_commit()
+        check_files(self.checkpoint)
+        commit, self._position = self._log.last_commit(), PositionTracker(self._log)
+        self._note = self._notes.read_or_create(self.settings.source, self._known_before)
         self._writer = FencedWriter(self._client, self.contract.name, self.lane, self._note.identity)
         intact = self._views_intact(self._writer, commit)
         epoch = self._writer.claim(self._note.epoch, commit.batch if commit else -1, intact=intact)
-        self._position = PositionTracker(self._log)
         self._position.keep_only(set(self._source.end_position().get("segments", ())))
         known = self._note.families if intact else self._repair(commit)
         delay_s = max(self._note.delay_s, watermark_delay_s(self.contract.newest))
         now_s = self._now_s()
         unseen = unseen_by_new(commit, self._source, self.contract.newest, delay_s, now_s)
-        families = cover_families(self._metrics, known, unseen)
+        families = cover_families(self._metrics, known, unseen.and_before(self._note.since))
         self._note = self._notes.update(self._note, epoch=epoch, delay_s=delay_s, families=families)
         self._progress = self._resumed(commit)
         if commit is not None:
             self._writer.write(commit.batch, (), [self._progress_command()])
+
+    def reset(self) -> bool:
+        """Begin a new checkpoint and take over with it, so that no older writer goes on; whether there was an old one.
+
+        The views go: the next start fills them from what the source holds, from `sealed_through` on.
+        """
+        epoch = self._epoch_before()
+        existed = remove_checkpoint(self.checkpoint)
+        self._note = self._notes.read_or_create(self.settings.source, self._known_before)
+        writer = FencedWriter(self._client, self.contract.name, self.lane, self._note.identity)
+        self._note = self._notes.update(self._note, epoch=writer.claim(epoch, -1, intact=False))
+        with answering(f"{self.name}: views not removed"):
+            wipe_views(self._client, self.contract.name, self.lane, self._metrics, self._note.since)
+        unseen = unseen_by_new(None, self._source, self.contract.newest, 0, self._now_s())
+        families = cover_families(self._metrics, {}, unseen.and_before(self._note.since))
+        self._note = self._notes.update(self._note, families=families)
+        return existed
+
+    def _epoch_before(self) -> int:
+        try:
+            note = self._notes.read()
+        except CheckpointDamaged:
+            return 0
+        return note.epoch if note else 0
+
+    def _known_before(self) -> dict[str, int | None]:
+        return {"since": sealed_since(LakeTables(self.settings.lake_uri), self._metrics)}
 
     def frame(self) -> DataFrame:
         records = read_source(self.spark, self.settings, self.contract.name)
@@ -148,6 +178,7 @@ class SpeedLane(QueryLane):
         return (
             parsed.transform(keep_valid, self.contract, self._metrics)
             .transform(observe_events, self.contract)
+            .transform(keep_unsealed, self._note.since)
             .transform(accept_once, self.contract)
             .transform(explode_families, self._metrics, self.lane)
             .transform(aggregate_state, self.lane)
@@ -188,11 +219,11 @@ class SpeedLane(QueryLane):
         fence = writer.fence()
         if fence is None or fence.checkpoint != writer.checkpoint or fence.batch < (commit.batch if commit else -1):
             return False
-        return commit is None or bool(self._client.exists(keys.progress(self.contract.name, self.lane)))
+        return bool(self._client.exists(keys.progress(self.contract.name, self.lane)))
 
     def _repair(self, commit: Commit | None) -> dict[str, int | None]:
         """Empty the lane's views, then restore what the state holds. Families → covered from."""
-        wipe_views(self._client, self.contract.name, self.lane, self._metrics)
+        wipe_views(self._client, self.contract.name, self.lane, self._metrics, self._note.since)
         if commit is None:
             return {}
         forget_pointers(self._client, self._metrics)
@@ -240,7 +271,8 @@ class SpeedLane(QueryLane):
         )
 
     def _late_minutes(self, facts: BatchFacts) -> list[int]:
-        return sorted({floor_to(bucket, EVENTS_WINDOW_S) for bucket in facts.late_buckets})
+        minutes = {floor_to(bucket, EVENTS_WINDOW_S) for bucket in facts.late_buckets}
+        return sorted(minute for minute in minutes if self._note.since is None or minute >= self._note.since)
 
     def _late_commands(self, facts: BatchFacts) -> list[Command]:
         key = keys.late(self.contract.name, self.lane)

@@ -63,6 +63,14 @@ def observe_events(df: DataFrame, contract: ContractSet) -> DataFrame:
     )
 
 
+def keep_unsealed(df: DataFrame, since: int | None) -> DataFrame:
+    """Events from `since` on, in seconds: what is before was sealed when the checkpoint began. None: all.
+
+    After `observe_events`: an event that is left to the batch still says how far the source was read.
+    """
+    return df if since is None else df.where(F.unix_seconds(BUCKET) >= since)
+
+
 def accept_once(df: DataFrame, contract: ContractSet) -> DataFrame:
     """Drops late events and repeated ids. Stateful; streaming frames only."""
     newest = contract.newest

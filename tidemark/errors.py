@@ -11,6 +11,7 @@ TidemarkError
     ├── GateFailed       a quality gate refused a stage's output
     ├── SourceNotDrained the lake does not hold what the source held
     ├── StaleWriter      an older writer was fenced off
+    ├── CheckpointDamaged  a file of a stream's checkpoint cannot be trusted
     ├── ViewsUnavailable Redis does not answer
     ├── SourceUnavailable the source's broker does not answer
     ├── SourceLost       the source deleted records that a query had not taken
@@ -64,6 +65,17 @@ class SourceNotDrained(Fault):
 
 class StaleWriter(Fault):
     """A writer with an older (epoch, batch) than the one Redis has seen."""
+
+
+class CheckpointDamaged(Fault):
+    """A file of a streaming query's checkpoint is missing, cut or altered. Says which, and the way out."""
+
+    def __init__(self, checkpoint: str, file: str, why: str) -> None:
+        contract, lane = checkpoint.rstrip("/").split("/")[-2:]
+        way_out = f"tidemark reset-speed --source-contract {contract} --lane {lane}"
+        super().__init__(f"checkpoint {checkpoint}: {file} {why}; begin anew, losing and doubling nothing: {way_out}")
+        self.checkpoint = checkpoint
+        self.file = file
 
 
 class ViewsUnavailable(Fault):

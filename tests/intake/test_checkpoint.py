@@ -92,7 +92,7 @@ def test_an_unknown_log_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "offsets").mkdir()
     (tmp_path / "offsets" / "0").write_text("v7\n{}\n{}")
     write_log(tmp_path / "commits", "0", "{}")
-    with pytest.raises(Fault, match="unknown log version"):
+    with pytest.raises(Fault, match="begins with 'v7' instead of v1"):
         consumed_position(str(tmp_path))
 
 

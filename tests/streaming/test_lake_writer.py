@@ -47,13 +47,13 @@ def test_a_replayed_batch_is_appended_and_counted_once(stage: Stage) -> None:
     assert lake.note.records == {"received": 3, "valid": 2, "quarantined": 1}
 
 
-def test_a_new_checkpoint_appends_again_instead_of_dropping_silently(stage: Stage) -> None:
+def test_a_new_checkpoint_neither_drops_nor_doubles(stage: Stage) -> None:
     stage.append(access("a", "00:00:00"))
     stage.write_lake()
     shutil.rmtree(keys.checkpoint(stage.settings.checkpoints_uri, "access", "lake"))
     stage.append(access("b", "00:00:00"))
     stage.write_lake()
-    assert sorted(events(stage)["event_id"].to_pylist()) == ["a", "a", "b"]
+    assert sorted(events(stage)["event_id"].to_pylist()) == ["a", "b"]
 
 
 def test_late_and_pseudonymised_events_are_in_bronze_too(stage: Stage) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from streaming.fenced_writer import ViewsLost
 from streaming.restarts import LIMIT, LONGEST_WAIT_S, QueryFailed, Restarts
-from tidemark.errors import Fault, SourceLost, SourceUnavailable, StaleWriter, ViewsUnavailable
+from tidemark.errors import CheckpointDamaged, Fault, SourceLost, SourceUnavailable, StaleWriter, ViewsUnavailable
 
 
 class Lane:
@@ -12,6 +12,7 @@ class Lane:
 
     lane = "exact"
     name = "access/exact"
+    checkpoint = "/checkpoints/access/exact"
     failure = None
 
     def __init__(self, error: Exception, mended: int = 0) -> None:
@@ -75,3 +76,9 @@ def test_what_no_restart_can_mend_ends_at_once(error: Exception) -> None:
 def test_a_failure_whose_cause_was_taken_away_is_not_counted() -> None:
     lane = run(ValueError("broken"), seconds=LIMIT + 1, mended=2 * LIMIT)
     assert lane.starts == LIMIT + 2
+
+
+def test_a_damaged_checkpoint_is_named_when_spark_keeps_failing_on_it() -> None:
+    error = RuntimeError("Checksum error: file:/checkpoints/access/exact/state/0/1/4.changelog at 0")
+    with pytest.raises(CheckpointDamaged, match=r"state/0/1/4\.changelog cannot be read.*reset-speed"):
+        run(error, mended=9)
