@@ -62,27 +62,37 @@ def as_fast_as_answered(
     port: int, requests: Sequence[bytes], *, connections: int, seconds: float, seed: int = 1
 ) -> Measured:
     """Each connection sends its next request when it has its reply. Requests are drawn at random."""
-    rng = Random(seed)
+    draws = _draws(requests, seed)
     with _Connections(port, connections) as pool:
         run, began, cpu = Measured(), time.perf_counter(), time.process_time()
         ends = began + seconds
         for each in pool.all:
-            each.send(rng.choice(requests), time.perf_counter())
+            each.send(next(draws), time.perf_counter())
         while pool.busy:
             for each in pool.replies(run, GIVE_UP_S):
                 now = time.perf_counter()
                 if now < ends:
-                    each.send(rng.choice(requests), now)
+                    each.send(next(draws), now)
         run.seconds, run.cpu_s = time.perf_counter() - began, time.process_time() - cpu
     return run
 
 
 def at_rate(
-    port: int, requests: Sequence[bytes], *, rate: float, seconds: float, connections: int = 128, seed: int = 1
+    port: int,
+    requests: Sequence[bytes],
+    *,
+    rate: float,
+    seconds: float,
+    connections: int = 128,
+    seed: int = 1,
+    in_order: bool = False,
 ) -> Measured:
-    """Open loop: request k is due at k / rate, whatever became of the others; a late one counts its waiting, too."""
-    rng = Random(seed)
+    """Open loop: request k is due at k / rate, whatever became of the others; a late one counts its waiting, too.
+
+    Requests are drawn at random, or each is sent once, `in_order`.
+    """
     total = int(rate * seconds)
+    draws = iter(requests) if in_order else _draws(requests, seed)
     with _Connections(port, connections) as pool:
         run, began, cpu = Measured(), time.perf_counter(), time.process_time()
         idle = deque(pool.all)
@@ -90,7 +100,7 @@ def at_rate(
         while sent < total or pool.busy:
             now = time.perf_counter()
             while idle and sent < total and began + sent / rate <= now:
-                idle.popleft().send(rng.choice(requests), began + sent / rate)
+                idle.popleft().send(next(draws), began + sent / rate)
                 sent += 1
             due = began + sent / rate - time.perf_counter()
             idle.extend(pool.replies(run, max(due, 0.0) if idle and sent < total else GIVE_UP_S))
@@ -111,6 +121,12 @@ def once_each(port: int, requests: Sequence[bytes], *, connections: int) -> Meas
                     each.send(following, time.perf_counter())
         run.seconds, run.cpu_s = time.perf_counter() - began, time.process_time() - cpu
     return run
+
+
+def _draws(requests: Sequence[bytes], seed: int) -> Iterator[bytes]:
+    rng = Random(seed)
+    while True:
+        yield rng.choice(requests)
 
 
 class _Connection:
