@@ -141,17 +141,27 @@ def write_manifest(uri: str, manifest: Manifest) -> None:
 
 
 def copy_file(source: str, target: str) -> tuple[int, str]:
-    """Copy between two URIs; size and SHA-256 of what was read."""
+    """Copy between two URIs; size and SHA-256 of what was read. The target is there whole or not at all."""
     (from_files, from_path), (to_files, to_path) = filesystem_of(source), filesystem_of(target)
     digest, size = hashlib.sha256(), 0
-    if not is_remote(target):
-        Path(to_path).parent.mkdir(parents=True, exist_ok=True)
-    with from_files.open_input_stream(from_path) as reader, to_files.open_output_stream(to_path) as writer:
+    draft = to_path if is_remote(target) else str(_draft_of(Path(to_path)))
+    with from_files.open_input_stream(from_path) as reader, to_files.open_output_stream(draft) as writer:
         while chunk := reader.read(_CHUNK_BYTES):
             digest.update(chunk)
             writer.write(chunk)
             size += len(chunk)
+    if draft != to_path:
+        os.replace(draft, to_path)
     return size, digest.hexdigest()
+
+
+def _draft_of(target: Path) -> Path:
+    """Where a local file is written until it is whole, the key for its owner only; an object store shows no halves."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.part")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600 if target.name == KEY else 0o666)
+    return draft
 
 
 def check_file(uri: str, file: StoredFile) -> None:

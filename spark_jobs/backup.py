@@ -125,8 +125,6 @@ def _copy_all(items: Sequence[Item], uri: str, progress: Progress) -> list[Store
             raise Fault(f"backup: {item.path} went while it was read (maintenance?): run it again") from None
         except OSError as error:
             raise Fault(f"backup: cannot copy {item.path}: {error}") from error
-        if item.path == KEY and not is_remote(uri):
-            Path(uri, KEY).chmod(0o600)
         stored.append(StoredFile(item.path, size, sha256))
         return size
 

@@ -10,7 +10,7 @@ begin at version 0.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from urllib.parse import unquote
 
@@ -67,6 +67,20 @@ def _log_files(uri: str, version: int, lake: str) -> Iterator[Sized]:
         named = _LOG_FILE.fullmatch(info.base_name)
         if named and int(named[1]) <= version:
             yield info.path.removeprefix(f"{root}/"), info.size
+
+
+def anchors_of(log: Sequence[str]) -> set[str]:
+    """The files of a log that a reader can start at: its first commit, and whatever is not a commit.
+
+    Without them the others cannot be opened as a table at all: who copies these last never shows half a log.
+    """
+    commits = sorted(path for path in log if _is_commit(path))
+    return {path for path in log if path not in commits[1:]}
+
+
+def _is_commit(path: str) -> bool:
+    named = _LOG_FILE.fullmatch(path.rsplit("/", 1)[-1])
+    return named is not None and named[2] == "json"
 
 
 def received_through(lake: str, pinned: dict[str, int]) -> dict[str, str]:

@@ -4,8 +4,8 @@ Checkpoints and Redis must be empty too: a checkpoint says "this is in the lake"
 moment does not keep, and a pointer in Redis may name a version that is not there any more. The streams start anew and
 read what the source still holds; what the lake has already is recognised by its event id.
 
-Killed at any point it leaves a lake that is a valid earlier state, never a mixed one: data files come first, then the
-logs of bronze, silver and gold, the publications last.
+Killed at any point it leaves tables that are whole, absent, or cannot be opened, never a part of one: data files come
+first, then the logs of bronze, silver and gold, the publications last, and of each log its beginning last.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ from spark_jobs.archive import (
 from spark_jobs.backup import METADATA, definition_files
 from spark_jobs.batch_lock import local_lock, remote_lease
 from spark_jobs.delta_log import head_version
-from spark_jobs.lake_snapshot import LOG, data_of
+from spark_jobs.lake_snapshot import LOG, anchors_of, data_of
 from spark_jobs.metadata_dump import restore_metadata
 from spark_jobs.restore_target import RestoreTarget
 from tidemark.errors import Fault, UserError
@@ -113,16 +113,22 @@ def _require_key(settings: Settings, manifest: Manifest) -> None:
 
 
 def _restore_lake(settings: Settings, uri: str, manifest: Manifest, progress: Progress) -> None:
-    """Data files of all tables, then the logs, table by table in the manifest's order."""
-    files = manifest.below(LAKE)
-    logs = {
-        table: [file for file in files if file.path.startswith(f"{LAKE}/{table}/{LOG}/")] for table in manifest.tables
-    }
-    in_logs = {file.path for log in logs.values() for file in log}
     done = 0
-    for group in ([file for file in files if file.path not in in_logs], *logs.values()):
+    for group in _groups(manifest):
         works = [partial(_fetch, uri, file, f"{settings.lake_uri}{file.path.removeprefix(LAKE)}") for file in group]
         done = in_parallel(works, progress, manifest.size_bytes, done)
+
+
+def _groups(manifest: Manifest) -> Iterator[list[StoredFile]]:
+    """Data files of all tables; then, table by table in the manifest's order, the log and at last where it begins."""
+    files = manifest.below(LAKE)
+    logs = {table: [f for f in files if f.path.startswith(f"{LAKE}/{table}/{LOG}/")] for table in manifest.tables}
+    in_logs = {file.path for log in logs.values() for file in log}
+    yield [file for file in files if file.path not in in_logs]
+    for log in logs.values():
+        anchors = anchors_of([file.path for file in log])
+        yield [file for file in log if file.path not in anchors]
+        yield [file for file in log if file.path in anchors]
 
 
 def _fetch(uri: str, file: StoredFile, target: str) -> int:
@@ -141,12 +147,7 @@ def _restore_rest(settings: Settings, uri: str, manifest: Manifest) -> None:
             _fetch(uri, named[METADATA], f"{scratch}/{METADATA}")
             restore_metadata(settings.metadata_uri, Path(scratch, METADATA), manifest.metadata)
     if KEY in named and settings.pseudonym_key is None:
-        target = settings.home / KEY
-        draft = target.with_name(f".{KEY}.draft")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        _fetch(uri, named[KEY], str(draft))
-        os.replace(draft, target)
+        _fetch(uri, named[KEY], str(settings.home / KEY))
 
 
 def _restore_definitions(settings: Settings, uri: str, manifest: Manifest) -> str | None:

@@ -1,6 +1,9 @@
 """Backup and restore of a lake that goes on being written: consistent, checked, and never over what is there."""
 
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -17,7 +20,7 @@ from spark_jobs.archive import find_backup
 from spark_jobs.delta_log import head_version, open_table
 from spark_jobs.ledgers import commit_publications, latest_publications
 from tidemark import keys
-from tidemark.errors import Fault, UserError
+from tidemark.errors import Fault, LakeUnavailable, UserError
 from tidemark.keys import LakeTables
 from tidemark.publication import Publication
 
@@ -128,7 +131,8 @@ def test_a_restored_lake_is_the_one_that_was_backed_up(
     assert heads == {table: head_version(f"{settings.lake_uri}/{table}") for table in done.manifest.tables}
     assert _rows(f"{target.lake_uri}/bronze/events/access") == 7
     assert target.resolve_pseudonym_key() == settings.resolve_pseudonym_key()
-    assert (target.home / "pseudonym.key").stat().st_mode & 0o777 == 0o600
+    for key in (target.home / "pseudonym.key", Path(done.uri) / "pseudonym.key"):
+        assert key.stat().st_mode & 0o777 == 0o600
     assert restored.definitions is None
 
 
@@ -306,3 +310,46 @@ def test_a_manifest_cannot_write_outside(settings: Settings, lake: WrittenLake, 
     manifest.write_text(manifest.read_text().replace('"path": "lake/', '"path": "lake/../../', 1))
     with pytest.raises(UserError, match="outside the backup"):
         find_backup(done.uri)
+
+
+def run_and_die(place: str, *arguments: str) -> int:
+    """`tidemark ARGUMENTS` in a process of its own that ends by SIGKILL at a place (see tests/faults/driver.py)."""
+    command = [sys.executable, "-m", "tests.faults.driver", place, "--", *arguments]
+    return subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, timeout=120, check=False
+    ).returncode
+
+
+def test_a_backup_that_is_killed_anywhere_leaves_none(settings: Settings, lake: WrittenLake, tmp_path: Path) -> None:
+    for place in ("spark_jobs.backup:copy_file@9:after", "spark_jobs.backup:write_manifest@1:before"):
+        assert run_and_die(place, "backup", str(tmp_path / "kept")) == -signal.SIGKILL
+        with pytest.raises(UserError, match="backed up to its end"):
+            find_backup(str(tmp_path / "kept"))
+    done = backup.run(settings, str(tmp_path / "kept"), NOW + 86_400 * 365)
+    assert find_backup(str(tmp_path / "kept"))[0] == done.uri
+
+
+def test_a_restore_that_is_killed_anywhere_shows_no_part_of_a_table_and_can_be_repeated(
+    settings: Settings, lake: WrittenLake, elsewhere: Callable[[str], Settings], tmp_path: Path
+) -> None:
+    done = backup.run(settings, str(tmp_path / "kept"), NOW)
+    files = done.manifest.below("lake")
+    seen = set()
+    for nth in (len(files) // 2, 3 * len(files) // 4, len(files) - 1):
+        target = elsewhere(f"killed-{nth}")
+        assert run_and_die(f"spark_jobs.restore:_fetch@{nth}:before", "restore", done.uri) == -signal.SIGKILL
+        for table, version in done.manifest.tables.items():
+            seen.add(found := _version_or_trouble(f"{target.lake_uri}/{table}"))
+            assert found in (version, None, "cannot be opened"), table
+        with pytest.raises(UserError, match="not empty"):
+            restore.run(target, done.uri, force=False)
+        restore.run(target, done.uri, force=True)
+        assert assert_consistent(target.lake_uri).version == 3
+    assert len(seen) > 2, "every kill came before or after the logs: the test proved nothing"
+
+
+def _version_or_trouble(uri: str) -> int | str | None:
+    try:
+        return head_version(uri)
+    except LakeUnavailable:
+        return "cannot be opened"
