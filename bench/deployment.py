@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,10 @@ class Deployment(AbstractContextManager["Deployment"]):
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+
+    def callback(self, function: Callable[[], object]) -> None:
+        """To be called at the end, before everything that was started earlier ends."""
+        self._open.callback(function)
 
     def empty(self) -> None:
         """An empty home and an empty Redis; the source stays."""

@@ -86,6 +86,9 @@ class KafkaSource:
         """Trap: offsets are counted, so transaction markers of foreign producers would count as records."""
         return sum(high for _, high in self._bounds().values())
 
+    def removed_ever(self) -> int:
+        return sum(low for low, _ in self._bounds().values())
+
     def iter_records(self) -> Iterator[StoredRecord]:
         """Partition by partition, each from its beginning to the end that it has now."""
         for partition, (low, high) in self._bounds().items():

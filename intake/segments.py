@@ -71,6 +71,9 @@ class FileSource:
     def has_data(self) -> bool:
         return self.appended_ever() > 0
 
+    def removed_ever(self) -> int:
+        return removed_records(self.folder)
+
     def appended_ever(self) -> int:
         return removed_records(self.folder) + sum(map(segment_records, self.segment_names()))
 

@@ -92,6 +92,9 @@ class Source(Protocol):
     def appended_ever(self) -> int:
         """Records ever appended, also those cleaned away."""
 
+    def removed_ever(self) -> int:
+        """Of those, records cleaned away. Trap: not `appended_ever` less the backlog, for appenders do not wait."""
+
     def iter_records(self) -> Iterator[StoredRecord]:
         """Every record still stored, for tests and inspection. In arrival order within a source partition."""
 

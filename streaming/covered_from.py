@@ -35,9 +35,9 @@ def unseen_by_new(commit: Commit | None, source: Source, contract: Contract, del
     if commit is not None:
         seen = commit.next_watermark_s > 0
         return Unseen(commit.next_watermark_s + delay_s + bucket_s(contract) if seen else None)
-    stored = source.backlog(None)
-    if source.appended_ever() <= stored.records:
+    if source.removed_ever() == 0:
         return Unseen(None)
+    stored = source.backlog(None)
     oldest_s = stored.oldest_received_at.timestamp() if stored.oldest_received_at else now_s
     return Unseen(oldest_s + MAX_AHEAD_S)
 

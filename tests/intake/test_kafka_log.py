@@ -70,6 +70,7 @@ def test_what_retention_took_unread_is_named_and_stays_behind(kafka_bootstrap: s
     next(iter(admin.delete_records([TopicPartition("retention", 0, 7)]).values())).result()
     assert [str(each) for each in source.lost(consumed)] == ["retention partition 0 offsets 4 to 6"]
     assert source.backlog(consumed).records == 6
+    assert (source.removed_ever(), source.appended_ever()) == (7, 10)
     next(iter(admin.delete_records([TopicPartition("retention", 0, 10)]).values())).result()
     assert source.backlog(consumed) == Backlog(6, None), "all that is left was deleted, yet it was never taken"
     assert source.lost({"retention": {"0": 7}}) == (LostRange("retention", "0", 7, 9),)
