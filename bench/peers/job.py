@@ -13,6 +13,8 @@ BOOTSTRAP = os.environ["PEER_BOOTSTRAP"]
 TOPIC = os.environ["PEER_TOPIC"]
 REDIS = os.environ["PEER_REDIS"]
 EVENTS = int(os.environ["PEER_EVENTS"])
+"""At least ENDLESS: the topic does not end, and the program is stopped from outside."""
+ENDLESS = 2**62
 FOLDER = Path(os.environ["PEER_FOLDER"])
 """Empty when the program starts."""
 FLUSH_S = float(os.environ["PEER_FLUSH_S"])

@@ -4,8 +4,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +40,26 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: Path, se
 
     Its output is in `folder`. However it ends, no process that it started is left.
     """
-    usage, tree = Usage(), _Tree()
+    usage = Usage()
+    with running(command, environment, folder) as (process, tree):
+        while process.poll() is None:
+            if time.time() - usage.started > seconds:
+                raise Failed(f"not done after {seconds:.0f} s")
+            used, rss = tree.sample()
+            usage.cpu.append((time.time(), used))
+            usage.peak_rss_mb = max(usage.peak_rss_mb, rss / 2**20)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_EVERY_S)
+    if process.returncode:
+        raise Failed(f"ended with {process.returncode}: {last_line(folder / 'err.log')}")
+    return usage, (folder / "out.log").read_text(encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def running(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path
+) -> Iterator[tuple[subprocess.Popen[bytes], "Tree"]]:
+    """A program in the background; at the end of the block it and all it started are killed."""
     with (folder / "out.log").open("wb") as out, (folder / "err.log").open("wb") as err:
         process = subprocess.Popen(
             command,
@@ -51,39 +70,27 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: Path, se
             stderr=err,
             start_new_session=True,
         )
-        try:
-            tree.root = psutil.Process(process.pid)
-            while process.poll() is None:
-                if time.time() - usage.started > seconds:
-                    raise Failed(f"not done after {seconds:.0f} s")
-                used, rss = tree.sample()
-                usage.cpu.append((time.time(), used))
-                usage.peak_rss_mb = max(usage.peak_rss_mb, rss / 2**20)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(_EVERY_S)
-        finally:
-            tree.look()
-            end_group(process, gently=False)
-            tree.kill()
-    if process.returncode:
-        raise Failed(f"ended with {process.returncode}: {last_line(folder / 'err.log')}")
-    return usage, (folder / "out.log").read_text(encoding="utf-8", errors="replace")
+    tree = Tree(process.pid)
+    try:
+        yield process, tree
+    finally:
+        tree.look()
+        end_group(process, gently=False)
+        tree.kill()
 
 
-class _Tree:
+class Tree:
     """A process and all it started; what ended keeps its last reading."""
 
-    def __init__(self) -> None:
-        self.root: psutil.Process | None = None
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
         self._known: dict[psutil.Process, float] = {}
         self._looked = 0.0
 
     def look(self) -> None:
         """Find new processes."""
-        if self.root is None:
-            return
         with suppress(psutil.Error):
-            for each in (self.root, *self.root.children(recursive=True)):
+            for each in (self._root, *self._root.children(recursive=True)):
                 self._known.setdefault(each, 0.0)
         self._looked = time.monotonic()
 

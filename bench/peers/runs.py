@@ -16,6 +16,8 @@ from bench.truth import DeviceWindows, wrong_windows
 
 FLUSH_S = 5.0
 """How often a peer that updates Redis continuously does so in a drain."""
+ENDLESS = 2**62
+"""Events of a topic that does not end (job.py)."""
 
 
 @dataclass
@@ -38,20 +40,24 @@ def run_peer(
     command: list[str], deployment: Deployment, folder: Path, topic: str, events: int, seconds: float
 ) -> Figures:
     """Drain a topic by a peer's program. Failed when it fails or does not say what it measured."""
-    environment = {
+    usage, _ = measured.run(command, peer_environment(deployment, folder, topic, events, FLUSH_S), folder, seconds)
+    marks = folder / "marks.json"
+    if not marks.exists():
+        raise Failed("ended without having measured anything")
+    return _figures(usage, events, **json.loads(marks.read_text(encoding="ascii")))
+
+
+def peer_environment(deployment: Deployment, folder: Path, topic: str, events: int, flush_s: float) -> dict[str, str]:
+    """What job.py reads."""
+    return {
         "PEER_BOOTSTRAP": deployment.environment["TIDEMARK_KAFKA_BOOTSTRAP"],
         "PEER_TOPIC": topic,
         "PEER_REDIS": deployment.redis_url,
         "PEER_EVENTS": str(events),
         "PEER_FOLDER": str(folder),
-        "PEER_FLUSH_S": str(FLUSH_S),
+        "PEER_FLUSH_S": str(flush_s),
         "PYTHONPATH": str(ROOT),
     }
-    usage, _ = measured.run(command, environment, folder, seconds)
-    marks = folder / "marks.json"
-    if not marks.exists():
-        raise Failed("ended without having measured anything")
-    return _figures(usage, events, **json.loads(marks.read_text(encoding="ascii")))
 
 
 def run_tidemark(

@@ -30,7 +30,7 @@ def flush() -> None:
 
 
 while done < EVENTS:
-    messages = consumer.consume(10_000, min(0.1, FLUSH_S))
+    messages = consumer.consume(10_000, min(0.1, FLUSH_S / 10))
     for message in messages:
         event = orjson.loads(message.value())
         at = int(datetime.fromisoformat(event["timestamp"]).timestamp())

@@ -1,4 +1,4 @@
-"""Flink SQL from Python, parallelism 2, checkpoints every 5 s: `program.py file | redis | updates`.
+"""Flink SQL from Python, parallelism 2, checkpoints every FLUSH_S: `program.py file | redis | updates`.
 
 `file`: windows once, when they close, into JSON files. `redis`: the same, collected into Redis. `updates`: a grouped
 aggregation with mini-batches, whose changes are collected into Redis; what is collected arrives with a checkpoint.
@@ -15,8 +15,9 @@ from pathlib import Path
 import redis
 from pyflink.table import EnvironmentSettings, TableEnvironment
 
-from bench.peers.job import BOOTSTRAP, EVENTS, FLUSH_S, FOLDER, REDIS, TOPIC, WINDOW_S, packed, write_marks
+from bench.peers.job import BOOTSTRAP, ENDLESS, EVENTS, FLUSH_S, FOLDER, REDIS, TOPIC, WINDOW_S, packed, write_marks
 
+BOUND = "unbounded" if EVENTS >= ENDLESS else "latest-offset"
 SOURCE = f"""
 CREATE TABLE events (
   `timestamp` TIMESTAMP_LTZ(3), device_id STRING, access_count BIGINT,
@@ -24,7 +25,7 @@ CREATE TABLE events (
 ) WITH (
   'connector' = 'kafka', 'topic' = '{TOPIC}', 'properties.bootstrap.servers' = '{BOOTSTRAP}',
   'properties.group.id' = 'pyflink-{FOLDER.name}', 'scan.startup.mode' = 'earliest-offset',
-  'scan.bounded.mode' = 'latest-offset', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601'
+  'scan.bounded.mode' = '{BOUND}', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601'
 )"""
 COLUMNS = "COUNT(*) AS n, SUM(access_count) AS total, MIN(access_count) AS least, MAX(access_count) AS most, " + (
     "SUM(access_count) / CAST(COUNT(*) AS DOUBLE) AS average"
@@ -88,7 +89,7 @@ def environment(port):
         "pipeline.jars": jars,
         "parallelism.default": "2",
         "pipeline.object-reuse": "true",
-        "execution.checkpointing.interval": "5 s",
+        "execution.checkpointing.interval": f"{int(FLUSH_S * 1000)} ms",
         "execution.checkpointing.dir": (FOLDER / "checkpoints").as_uri(),
         "rest.port": str(port),
         "metrics.fetcher.update-interval": "100",
