@@ -15,7 +15,7 @@ from bench.deployment import Deployment
 from bench.peers import features, results
 from bench.peers.catalogue import FEAST, PEERS, Peer
 from bench.peers.installed import Unavailable, install
-from bench.peers.measured import Failed
+from bench.peers.measured import Failed, last_lines
 from bench.peers.runs import Figures, run_peer, run_tidemark
 from bench.report import Report
 from bench.traffic import produce, traffic
@@ -135,7 +135,7 @@ def _one_run(outcome: Outcome, deployment: Deployment, asked: argparse.Namespace
             held = results.of_files(folder / "files") if files else results.of_peer(deployment.redis_url)
     except Failed as failure:
         outcome.reason = f"failed: {failure}"
-        _say(f"  {failure}")
+        _say(f"  {failure}\n{last_lines(folder / 'err.log', 30)}")
         return
     figures.check(load.truth, held)
     outcome.runs.append(figures)

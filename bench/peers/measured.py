@@ -125,5 +125,12 @@ def end_group(process: subprocess.Popen[bytes], *, gently: bool = True) -> None:
 
 def last_line(file: Path) -> str:
     """What a program said last, of its log."""
+    return last_lines(file, 1).strip()[:200] or "nothing was said"
+
+
+def last_lines(file: Path, count: int) -> str:
+    """The end of a log; empty without one."""
+    if not file.exists():
+        return ""
     lines = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip()[:200] if lines else "nothing was said"
+    return "\n".join(lines[-count:])
