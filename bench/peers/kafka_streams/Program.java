@@ -20,6 +20,7 @@ import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
+import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
 import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.Grouped;
 import org.apache.kafka.streams.kstream.Materialized;
@@ -124,6 +125,10 @@ public final class Program {
 
     public static void main(String[] arguments) throws Exception {
         try (KafkaStreams streams = new KafkaStreams(topology().build(), properties())) {
+            streams.setUncaughtExceptionHandler(error -> {
+                error.printStackTrace();
+                return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
+            });
             streams.start();
             long quarter = EVENTS / 4;
             double atQuarter = 0;

@@ -27,33 +27,36 @@ CREATE TABLE events (
   'properties.group.id' = 'pyflink-{FOLDER.name}', 'scan.startup.mode' = 'earliest-offset',
   'scan.bounded.mode' = '{BOUND}', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601'
 )"""
-COLUMNS = "COUNT(*) AS n, SUM(access_count) AS total, MIN(access_count) AS least, MAX(access_count) AS most, " + (
+COLUMNS = "COUNT(*) AS n, SUM(access_count) AS total, MIN(access_count) AS `least`, MAX(access_count) AS `most`, " + (
     "SUM(access_count) / CAST(COUNT(*) AS DOUBLE) AS average"
 )
 EPOCH_S = "TIMESTAMPDIFF(SECOND, TIMESTAMP '1970-01-01 00:00:00', {})"
 WINDOWS = f"""
-SELECT {EPOCH_S.format("window_start")} AS start, device_id, {COLUMNS}
+SELECT {EPOCH_S.format("window_start")} AS `start`, device_id, {COLUMNS}
 FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(`timestamp`), INTERVAL '10' MINUTES))
 GROUP BY window_start, window_end, device_id"""
 UPDATES = f"""
-SELECT start, device_id, {COLUMNS} FROM (
-  SELECT {EPOCH_S.format("CAST(`timestamp` AS TIMESTAMP(3))")} / {WINDOW_S} * {WINDOW_S} AS start,
+SELECT `start`, device_id, {COLUMNS} FROM (
+  SELECT {EPOCH_S.format("CAST(`timestamp` AS TIMESTAMP(3))")} / {WINDOW_S} * {WINDOW_S} AS `start`,
     device_id, access_count
   FROM events
-) GROUP BY start, device_id"""
+) GROUP BY `start`, device_id"""
 FILES = f"""
 CREATE TABLE files (
-  start BIGINT, device_id STRING, n BIGINT, total BIGINT, least BIGINT, most BIGINT, average DOUBLE
+  `start` BIGINT, device_id STRING, n BIGINT, total BIGINT, `least` BIGINT, `most` BIGINT, average DOUBLE
 ) WITH ('connector' = 'filesystem', 'path' = '{(FOLDER / "files").as_uri()}', 'format' = 'json')"""
 
 
 class Watch(threading.Thread):
-    """Reads from the cluster's own REST interface when the source has read its first record and its first quarter."""
+    """Reads from the cluster's own REST interface when the source has read its first record and its first quarter.
+
+    A job so short that no count of it was seen begins when its source runs, and has no quarter.
+    """
 
     def __init__(self, port):
         super().__init__(daemon=True)
         self._url = f"http://127.0.0.1:{port}/jobs"
-        self.first = self.at_quarter = None
+        self.first = self.at_quarter = self.running = None
         self.quarter = EVENTS // 4
 
     def run(self):
@@ -62,8 +65,8 @@ class Watch(threading.Thread):
                 read = self._read()
             except (OSError, LookupError, ValueError):
                 read = 0
-            if read:
-                self.first = self.first or time.time()
+            if read and not self.first:
+                self.first = time.time()
             if read >= EVENTS // 4:
                 self.quarter, self.at_quarter = read, time.time()
             time.sleep(0.05)
@@ -71,6 +74,8 @@ class Watch(threading.Thread):
     def _read(self):
         job = self._get("")["jobs"][0]["id"]
         source = next(v for v in self._get(f"/{job}")["vertices"] if v["name"].startswith("Source"))
+        if source["status"] == "RUNNING" and not self.running:
+            self.running = time.time()
         metrics = f"/{job}/vertices/{source['id']}/subtasks/metrics"
         names = [each["id"] for each in self._get(metrics) if each["id"].endswith(".numRecordsIn")]
         names = sorted(name for name in names if name.startswith("Source"))[:1]
@@ -143,7 +148,7 @@ def main():
         }.items():
             tables.get_config().set(name, value)
         collect(tables.execute_sql(UPDATES))
-    write_marks(watch.first, watch.at_quarter, watch.quarter, time.time())
+    write_marks(watch.first or watch.running, watch.at_quarter, watch.quarter, time.time())
 
 
 if __name__ == "__main__":
