@@ -35,6 +35,7 @@ COMMANDS = {
     "backup": "cli.backup",
     "restore": "cli.restore",
     "definitions": "cli.definitions",
+    "plan": "cli.plan",
     "doctor": "cli.doctor",
     "demo": "cli.demo",
     "emr": "cli.emr",
