@@ -4,11 +4,14 @@ Windows that have left the state are gone with Redis; the families' `covered_fro
 them. State holds aggregation *buffers*, not results: where the two differ, the result is computed here.
 """
 
+from collections.abc import Iterator, Sequence
+
 import pyarrow as pa
 import redis
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from streaming.fenced_writer import Command, FencedWriter, answering
 from tidemark import keys
 from tidemark.metrics.model import Metric
 from tidemark.metrics.slots import LAYOUTS, Slot
@@ -61,25 +64,43 @@ def open_from(metric: Metric, watermark_s: int, covered_from: int | None) -> int
     return edge if covered_from is None else max(edge, covered_from)
 
 
-def wipe_views(
-    client: redis.Redis, contract: str, lane: str, metrics: tuple[Metric, ...], since: int | None = None
-) -> None:
+def wipe_views(writer: FencedWriter, batch: int, metrics: Sequence[Metric], since: int | None = None) -> None:
     """Remove what another checkpoint, or a Redis that lost writes, left of a lane: half a view is worse than none.
 
-    The progress record goes first: whoever reads while the windows go is told that speed is not available. Accepted
-    counts before `since` stay: nobody will count those minutes again.
+    Behind the fence like every write: one that hangs in here while a newer stream starts must not take that one's
+    views away. The progress record goes first: whoever reads while the windows go is told that speed is not available.
+    Accepted counts before `since` stay: nobody will count those minutes again.
     """
-    client.unlink(keys.progress(contract, lane), keys.late(contract, lane))
+    writer.write(batch, _removals(writer, metrics, since))
+
+
+def _removals(writer: FencedWriter, metrics: Sequence[Metric], since: int | None) -> Iterator[Command]:
+    contract, lane = writer.contract, writer.lane
+    yield ("UNLINK", keys.progress(contract, lane))
+    yield ("UNLINK", keys.late(contract, lane))
     if lane == "exact":
-        _forget_accepted(client, keys.accepted(contract), since)
+        yield from _accepted_since(writer, since)
     for metric in metrics:
         for length in WINDOWS.values():
             index = keys.speed_index(metric.family, length)
-            starts = [int(member) for member in client.zrange(index, 0, -1)]  # type: ignore[arg-type]
-            doomed = [keys.speed_window(metric.family, length, start) for start in starts]
-            for at in range(0, len(doomed), 1000):
-                client.unlink(*doomed[at : at + 1000])
-            client.unlink(index)
+            with answering():
+                starts = [int(member) for member in writer.client.zrange(index, 0, -1)]  # type: ignore[arg-type]
+            for start in starts:
+                yield ("UNLINK", keys.speed_window(metric.family, length, start))
+            if starts:
+                yield ("UNLINK", index)
+
+
+def _accepted_since(writer: FencedWriter, since: int | None) -> Iterator[Command]:
+    key = keys.accepted(writer.contract)
+    if since is None:
+        yield ("UNLINK", key)
+        return
+    with answering():
+        minutes: list[bytes] = writer.client.hkeys(key)  # type: ignore[assignment]
+    for minute in minutes:
+        if int(minute) >= since:
+            yield ("HDEL", key, minute)
 
 
 def forget_pointers(client: redis.Redis, metrics: tuple[Metric, ...]) -> None:
@@ -89,16 +110,6 @@ def forget_pointers(client: redis.Redis, metrics: tuple[Metric, ...]) -> None:
     """
     if metrics:
         client.unlink(*(keys.publication(metric.name) for metric in metrics))
-
-
-def _forget_accepted(client: redis.Redis, key: str, since: int | None) -> None:
-    if since is None:
-        client.unlink(key)
-        return
-    minutes: list[bytes] = client.hkeys(key)  # type: ignore[assignment]
-    doomed = [minute for minute in minutes if int(minute) >= since]
-    for at in range(0, len(doomed), 1000):
-        client.hdel(key, *doomed[at : at + 1000])
 
 
 def _buffer(slot: Slot, aggregate: str) -> tuple[str, ...]:

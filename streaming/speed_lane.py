@@ -156,7 +156,7 @@ class SpeedLane(QueryLane):
         writer = FencedWriter(self._client, self.contract.name, self.lane, self._note.identity)
         self._note = self._notes.update(self._note, epoch=writer.claim(epoch, -1, intact=False))
         with answering(f"{self.name}: views not removed"):
-            wipe_views(self._client, self.contract.name, self.lane, self._metrics, self._note.since)
+            wipe_views(writer, -1, self._metrics, self._note.since)
         unseen = unseen_by_new(None, self._source, self.contract.newest, 0, self._now_s())
         families = cover_families(self._metrics, {}, unseen.and_before(self._note.since))
         self._note = self._notes.update(self._note, families=families)
@@ -189,7 +189,8 @@ class SpeedLane(QueryLane):
         facts = read_batch_facts(query, batch)
         self._remember_late(facts)
         self._progress = self._advanced(facts)
-        commands = [*self._rows.commands(rows), *self._late_commands(facts)]
+        # Late minutes first: no reader sees a window that lacks them before it is told so.
+        commands = [*self._late_commands(facts), *self._rows.commands(rows)]
         self._writer.write(batch, commands, [self._progress_command()])
 
     def mend(self, error: BaseException) -> bool:
@@ -223,11 +224,11 @@ class SpeedLane(QueryLane):
 
     def _repair(self, commit: Commit | None) -> dict[str, int | None]:
         """Empty the lane's views, then restore what the state holds. Families → covered from."""
-        wipe_views(self._client, self.contract.name, self.lane, self._metrics, self._note.since)
+        batch = commit.batch if commit else -1
+        wipe_views(self._writer, batch, self._metrics, self._note.since)
         if commit is None:
             return {}
         forget_pointers(self._client, self._metrics)
-        batch = commit.batch
         rows = restore_open_windows(self.spark, self.checkpoint, self.lane, batch)
         late = [("ZADD", keys.late(self.contract.name, self.lane), m, m) for m in self._note.late]
         self._writer.write(batch, [*self._rows.commands(rows), *late])
@@ -246,13 +247,26 @@ class SpeedLane(QueryLane):
         return Progress(
             epoch=self._writer.epoch,
             batch=commit.batch if commit else -1,
-            as_of=before.as_of if before else commit.planned_at if commit else self._now_s(),
+            as_of=before.as_of if before else self._read_through(commit),
             watermark=commit.watermark_s + bucket_s(newest) if commit and commit.watermark_s else None,
             max_event_time=before.max_event_time if before else guess,
             position=self._position.position,
             families=self._note.families,
             failed={name: self._failed[name] for name in sorted(self._left_out)},
         )
+
+    def _read_through(self, commit: Commit | None) -> float:
+        """As of when the committed batches hold all that was received, without the record that said so.
+
+        Trap: not the time at which the last one was planned. It may have been one of many that work off a backlog.
+        """
+        if commit is None:
+            return self._now_s()
+        unread = self._source.backlog(self._position.position)
+        if unread.records == 0:
+            return commit.planned_at
+        oldest_s = unread.oldest_received_at.timestamp() if unread.oldest_received_at else 0.0
+        return min(commit.planned_at, oldest_s)
 
     def _advanced(self, facts: BatchFacts) -> Progress:
         """Progress after a batch. Trap: never count up from the record in hand: a replay would count twice."""

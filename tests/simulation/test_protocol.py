@@ -1,0 +1,79 @@
+"""The merge protocol under every order of events, crashes and losses that Hypothesis finds; R after every step.
+
+`test_r_holds…` are the seeded runs; below them, each failure that they ever found as a test with a name.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import seed
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.simulation.machine import Deployment
+from tests.simulation.profiles import of_runs
+from tests.simulation.world import Interrupt, World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    deployment = World()
+    yield deployment
+    deployment.settle()
+    deployment.close()
+
+
+def explore(runs: int) -> None:
+    chosen = os.environ.get("SIMULATION_SEED")
+    machine = Deployment if chosen is None else seed(int(chosen))(Deployment)
+    run_state_machine_as_test(machine, settings=of_runs(runs))
+
+
+def test_r_holds_after_every_step() -> None:
+    explore(100)
+
+
+@pytest.mark.long
+def test_r_holds_after_every_step_of_a_thousand_runs() -> None:
+    explore(1_000)
+
+
+def test_an_event_that_no_stream_has_taken_is_missing_not_zero(world: World) -> None:
+    world.ingest(0)
+    world.check(5)
+
+
+def test_a_window_is_marked_before_it_shows_that_late_events_are_left_out(world: World) -> None:
+    """A batch with late and punctual events of one open hour: found between its first scripts."""
+    world.ingest(0)
+    world.start()
+    world.tick()
+    world.tick()
+    world.advance(60)
+    world.ingest(900, "b", 3)
+    world.ingest(300, "b", 2)
+    world.tick()
+
+
+@pytest.mark.parametrize("after", range(20))
+def test_a_stream_that_hangs_in_its_start_leaves_the_views_of_the_one_that_replaced_it(
+    world: World, after: int
+) -> None:
+    """It used to go on emptying the lane when it woke, behind the back of the newer one."""
+    for age_s in (7200, 3600, 0):
+        world.ingest(age_s)
+    world.start(interrupt=Interrupt(after, lambda each: each.take_over(fresh=False)))
+
+
+def test_a_lane_rebuilt_in_the_middle_of_a_backlog_does_not_call_itself_fresh(world: World) -> None:
+    """It used to say: as of when the last batch was planned. That one had taken a part of what waited."""
+    for _ in range(4):
+        world.ingest(0)
+    world.start()
+    world.tick(upto=1)
+    world.lose_redis()
+    world.supervise()
+    progress = world.progress()
+    assert progress is not None
+    assert progress.as_of <= world.source[1].received_s
+    world.check(5)
