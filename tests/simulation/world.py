@@ -156,6 +156,9 @@ class World:
     def appended_ever(self) -> int:
         return len(self.source)
 
+    def removed_ever(self) -> int:
+        return self.cleaned
+
     # --- what can happen
 
     def advance(self, seconds: float) -> None:
