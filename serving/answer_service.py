@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from serving.backlog import Backlogs
 from serving.batch_store import BatchStore
 from serving.catalogue import Catalogue
 from serving.documents import encode
+from serving.merged_points import merged_points
 from serving.quality_mark import QualityWatch
 from serving.query import Asked
 from serving.selection import Cells, Selection
@@ -20,10 +21,9 @@ from serving.settled import SettledParts, Tide, settled_part
 from serving.speed_store import Head, SpeedStore
 from tidemark.coverage import Missing, SpeedState, find_missing
 from tidemark.errors import Fault, ViewsUnavailable
-from tidemark.merge import Query, base_window, describe_answer, merge_points, split
+from tidemark.merge import Query, base_window, describe_answer, split
 from tidemark.metrics.model import Metric
 from tidemark.partials import PartialCodec
-from tidemark.points import Row
 from tidemark.publication import Publication
 from tidemark.windows import Span
 
@@ -58,10 +58,6 @@ class Situation:
             return Tide(self.publication, None, None)
         return Tide(self.publication, head.progress.watermark, head.writer)
 
-    def within(self, span: Span) -> "Situation":
-        """The same for a part of the asked range."""
-        return replace(self, query=replace(self.query, span=span))
-
 
 class AnswerService:
     """Answers questions; shared by the API and `tidemark query`. `now`: the wall clock in seconds."""
@@ -84,6 +80,7 @@ class AnswerService:
         self._stale_after_s = stale_after_s
         self._now = now
         self._parts = SettledParts()
+        self._codecs: dict[str, PartialCodec] = {}
 
     async def answer(self, asked: Asked, known_etags: str | None = None) -> Answer:
         """Raises QueryError, NotFound; LakeUnavailable when a sealed part cannot be read at all."""
@@ -160,16 +157,17 @@ class AnswerService:
         """The points of a part of the asked range. ViewsUnavailable when Redis went away since the head was read."""
         if span.is_empty:
             return []
-        situation = situation.within(span)
         metric, query = situation.metric, situation.query
+        if span != query.span:
+            query = replace(query, span=span)
         base_s = base_window(metric, query.window_s)
-        batch_span, speed_span = situation.spans
+        batch_span, speed_span = split(span, situation.publication)
         selection = Selection.of(metric, query.filters)
         sealed: Cells = {}
         if situation.publication is not None and not batch_span.is_empty:
             sealed = await self._batch.partials(metric, situation.publication, base_s, batch_span, selection)
         moving = await self._moving(situation, base_s, speed_span, selection)
-        merge = partial(_merged, situation, sealed, moving, missing)
+        merge = partial(merged_points, situation, query, self._codec(metric), sealed, moving, missing)
         if sum(map(len, sealed.values())) + sum(map(len, moving.values())) > THREADED_FROM:
             return await asyncio.to_thread(merge)
         return merge()
@@ -182,6 +180,11 @@ class AnswerService:
         held = tuple(start for start in head.held if span.start <= start < span.end)
         return await self._speed.partials(situation.metric, base_s, held, selection, head)
 
+    def _codec(self, metric: Metric) -> PartialCodec:
+        if metric.family not in self._codecs:
+            self._codecs[metric.family] = PartialCodec(metric)
+        return self._codecs[metric.family]
+
     def _missing(self, situation: Situation, now: float) -> tuple[Missing, ...]:
         query = situation.query
         return find_missing(
@@ -193,22 +196,6 @@ class AnswerService:
             now,
             self._stale_after_s,
         )
-
-
-def _merged(situation: Situation, sealed: Cells, moving: Cells, missing: tuple[Missing, ...]) -> list[dict[str, Any]]:
-    metric, query = situation.metric, situation.query
-    codec = PartialCodec(metric)
-    batch, speed = _rows(codec, sealed), _rows(codec, moving)
-    return merge_points(metric, query, situation.publication, batch, speed, situation.speed, missing)
-
-
-def _rows(codec: PartialCodec, cells: Cells) -> Iterator[Row]:
-    for start, window in cells.items():
-        for dims_key, packed in window.items():
-            try:
-                yield Row(start, dims_key, codec.decode(packed))
-            except ValueError as error:
-                raise Fault(f"stored partial cannot be read: {error}") from error
 
 
 def _etag(situation: Situation) -> str | None:

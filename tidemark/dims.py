@@ -6,6 +6,7 @@ could be confused by (D. J. Bernstein, Netstrings, 1997). A metric without dimen
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from tidemark.errors import QueryError, UserError
@@ -37,8 +38,9 @@ def encode_dims(texts: Sequence[str | None]) -> bytes:
     return b"".join(b"-" if raw is None else b"%d:%s" % (len(raw), raw) for raw in encoded)
 
 
+@lru_cache(maxsize=32_768)
 def decode_texts(key: bytes) -> tuple[str | None, ...]:
-    """Key → canonical texts."""
+    """Key → canonical texts. The same keys come with every window."""
     texts: list[str | None] = []
     at = 0
     while at < len(key):

@@ -179,6 +179,16 @@ class PartialCodec:
             raise ValueError("packed partial of another metric")
         return tuple(values)
 
+    def fixed_rows(self, packed: Sequence[bytes]) -> np.ndarray[Any, Any] | None:
+        """Many packed partials as one structured array (`c{i}_{j}`); None when one has a NULL, a sketch or
+        other bytes."""
+        size = self._fixed.size
+        joined = b"".join(packed)
+        if self.has_sketches or len(joined) != size * len(packed) or any(len(each) != size for each in packed):
+            return None
+        rows = np.frombuffer(joined, self._dtype())
+        return None if (rows["format"] != FORMAT).any() or rows["nulls"].any() else rows
+
     def encode_columns(self, columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> list[bytes]:
         """Pack a frame of state columns (`c{i}_…`, see tidemark.metrics.state), one packed partial a row."""
         arrays = {name: _flat(column) for name, column in columns.items()}

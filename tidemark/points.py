@@ -85,7 +85,8 @@ class Groups:
                 for key in self._partials
                 if not any(gap.start < key[0] + window_s and key[0] < gap.end for gap in untrusted)
             ]
-        merged = {key: merge_partials(self._metric, self._partials[key]) for key in keys}
+        held = self._partials
+        merged = {k: held[k][0] if len(held[k]) == 1 else merge_partials(self._metric, held[k]) for k in keys}
         rank = self._rank(merged)
         ordered = sorted((key for key in merged if key[1] in rank), key=lambda key: (key[0], rank[key[1]]))
         edges = Edges(publication.sealed_through if publication else None, watermark)
@@ -93,13 +94,14 @@ class Groups:
 
     def _rank(self, merged: Mapping[tuple[int, Texts], Partial]) -> dict[Texts, int]:
         """Group → its place. With `top` or `order_by`, by the measure over the whole range; ties by dims."""
-        groups = {texts for _, texts in merged}
-        ordered = sorted(groups, key=lambda texts: [(text is not None, text or "") for text in texts])
         if self._query.top is not None or self._query.order_by is not None:
-            ordered = self._by_measure(ordered, merged)[: self._query.top]
+            ordered = self._by_measure(merged)[: self._query.top]
+        else:
+            ordered = sorted({texts for _, texts in merged}, key=_by_text)
         return {texts: place for place, texts in enumerate(ordered)}
 
-    def _by_measure(self, ordered: list[Texts], merged: Mapping[tuple[int, Texts], Partial]) -> list[Texts]:
+    def _by_measure(self, merged: Mapping[tuple[int, Texts], Partial]) -> list[Texts]:
+        """Groups without a value come last."""
         groups: dict[Texts, list[Partial]] = defaultdict(list)
         for (_, texts), partial in merged.items():
             groups[texts].append(partial)
@@ -107,12 +109,11 @@ class Groups:
         name, sign = order_by.removeprefix("-"), -1 if order_by.startswith("-") else 1
         length = self._query.span.end - self._query.span.start
         measured: dict[Texts, Any] = {}
-        for texts in ordered:
-            measured[texts] = finalise(self._metric, merge_partials(self._metric, groups[texts]), length)[name]
-        known = [texts for texts in ordered if measured[texts] is not None]
-        return sorted(known, key=lambda texts: sign * measured[texts]) + [
-            texts for texts in ordered if measured[texts] is None
-        ]
+        for texts, partials in groups.items():
+            measured[texts] = finalise(self._metric, merge_partials(self._metric, partials), length)[name]
+        known = [texts for texts in measured if measured[texts] is not None]
+        unknown = sorted((texts for texts in measured if measured[texts] is None), key=_by_text)
+        return sorted(known, key=lambda texts: (sign * measured[texts], _by_text(texts))) + unknown
 
     def _point(self, key: tuple[int, Texts], partial: Partial, edges: Edges) -> dict[str, Any]:
         start, texts = key
@@ -136,3 +137,7 @@ class Groups:
             dims = [self._metric.dims[i] for i in self._positions]
             self._shown[texts] = {dim.name: typed_value(dim, text) for dim, text in zip(dims, texts, strict=True)}
         return self._shown[texts]
+
+
+def _by_text(texts: Texts) -> list[tuple[bool, str]]:
+    return [(text is not None, text or "") for text in texts]
