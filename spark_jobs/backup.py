@@ -65,10 +65,11 @@ def run(settings: Settings, destination: str, now: float, progress: Progress = l
     lake = settings.lake_uri
     if uri.startswith(f"{lake}/"):
         raise UserError("backup: the destination lies within the lake")
+    if not (pinned := pin_tables(LakeTables(lake))):
+        raise UserError(f"backup: no table in {lake}: is it the right TIDEMARK_HOME or TIDEMARK_LAKE?")
     _require_new(uri)
     print_of = fingerprint(settings.resolve_pseudonym_key())  # a key that is made only now belongs to the backup too
     with tempfile.TemporaryDirectory(prefix="tidemark-backup-") as scratch:
-        pinned = pin_tables(LakeTables(lake))
         items = [item for table, version in pinned.items() for item in _table_items(lake, table, version)]
         kind = dump_metadata(settings.metadata_uri, Path(scratch, METADATA))
         items += _other_items(settings, Path(scratch), kind is not None)

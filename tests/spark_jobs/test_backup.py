@@ -284,6 +284,12 @@ def test_a_key_that_is_there_must_be_the_same(
     restore.run(target, done.uri, force=False)
 
 
+def test_an_empty_lake_is_a_mistake_and_no_backup(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no table in .*TIDEMARK_LAKE"):
+        backup.run(settings, str(tmp_path / "kept"), NOW)
+    assert not (tmp_path / "kept").exists()
+
+
 def test_a_destination_that_cannot_be_written_is_told_at_once(settings: Settings, lake: WrittenLake) -> None:
     with pytest.raises(UserError, match="cannot write to /proc/kept"):
         backup.run(settings, "/proc/kept", NOW)
