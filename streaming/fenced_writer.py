@@ -124,7 +124,7 @@ class FencedWriter:
         written = self._written
         fence = self.fence()
         if fence is not None and fence.epoch > self.epoch:
-            raise StaleWriter(f"{self.contract}/{self.lane}: epoch {self.epoch} was replaced by {fence.epoch}")
+            raise StaleWriter(f"{self.contract}/{self.lane}: a newer stream has taken over, epoch {fence.epoch}")
         return fence is not None and fence.epoch == self.epoch and fence.batch >= written
 
     def write(self, batch: int, commands: Iterable[Command], last: Iterable[Command] = ()) -> None:
