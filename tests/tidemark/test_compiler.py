@@ -202,6 +202,8 @@ REFUSED = [
     ("SELECT COUNT(*) AS n FROM events WHERE amount = 'a'", f"cannot compare long with string {ON_1} 49"),
     ("SELECT COUNT(*) AS n FROM events WHERE props = props", f"a map<string,string> cannot be compared {ON_1} 40"),
     ("SELECT COUNT(*) AS n FROM events WHERE meta = meta", "a struct cannot be compared"),
+    ("SELECT COUNT(COALESCE(meta, meta)) AS n FROM events", "a struct is not a value"),
+    ("SELECT COUNT(CASE WHEN 1 > 0 THEN meta END) AS n FROM events", "a struct is not a value"),
     ("SELECT COUNT(GREATEST(props, props)) AS n FROM events", "a map<string,string> cannot be compared"),
     ("SELECT SUM(GREATEST(amount)) AS n FROM events", f"GREATEST takes two values or more {ON_1} 12"),
     ("SELECT COUNT(*) AS n FROM events WHERE kind IN (SELECT 1)",
@@ -262,6 +264,14 @@ def test_a_refusal_names_the_construct_and_where_it_stands(sql: str, why: str) -
     assert why in line
     assert line.startswith("metric m: ")
     assert "\n" not in line
+
+
+def test_a_null_condition_has_a_type_for_spark_refuses_a_bare_one() -> None:
+    metric = compiled("SELECT COUNT_IF(NULL) AS n, CASE WHEN NULL THEN 1 ELSE COUNT(*) END AS m FROM events WHERE NULL")
+    assert metric.where == "CAST(NULL AS BOOLEAN)"
+    assert metric.components[0].sql == "CASE WHEN CAST(NULL AS BOOLEAN) THEN 1L ELSE 0L END"
+    assert metric.outputs[1].final.spark_sql.startswith("CASE WHEN CAST(NULL AS BOOLEAN) THEN")
+    assert metric.outputs[1].final.evaluate((0, 3), 600) == 3
 
 
 def test_the_position_counts_lines() -> None:

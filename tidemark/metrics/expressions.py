@@ -62,7 +62,8 @@ class RowTranslator:
         result = self.translate(node)
         if result.type not in ("boolean", "null"):
             raise refuse(node, f"a condition must be boolean, this is {result.type}")
-        return result
+        # Spark refuses a bare NULL where it wants a condition, and with it the query of all metrics.
+        return Typed("CAST(NULL AS BOOLEAN)", "boolean") if result.type == "null" else result
 
     def number(self, node: exp.Expression) -> Typed:
         result = self.translate(node)
@@ -182,6 +183,9 @@ class RowTranslator:
     def unify(self, node: exp.Expression, values: list[Typed]) -> list[Typed]:
         """Bring branches to one type: numbers widen to double, NULL takes the type of the others."""
         types = {value.type for value in values} - {"null"}
+        if "struct" in types:
+            # Two structs are of one type here and of two in Spark, which refuses the query of all metrics.
+            raise refuse(node, "a struct is not a value: name one of its fields")
         if len(types) > 1 and all(is_numeric(type_) for type_ in types):
             values = [v if v.type == "null" else Typed(as_double(v), "double", v.nullable) for v in values]
             types = {"double"}

@@ -42,7 +42,7 @@ class OutputTranslator:
         value = self.translate(node)
         if value.type not in ("boolean", "null"):
             raise refuse(node, f"a condition must be boolean, this is {value.type}")
-        return value
+        return Constant(None, "boolean", "CAST(NULL AS BOOLEAN)") if value.type == "null" else value
 
     def constant(self, node: exp.Expression) -> Final:
         if isinstance(node, exp.Null):
