@@ -65,6 +65,11 @@ class Manifest:
     def size_bytes(self) -> int:
         return sum(file.size_bytes for file in self.files)
 
+    @property
+    def lake_sizes(self) -> dict[str, int]:
+        """Path below the lake → bytes."""
+        return {file.path.removeprefix(f"{LAKE}/"): file.size_bytes for file in self.below(LAKE)}
+
     def below(self, folder: str) -> list[StoredFile]:
         return [file for file in self.files if file.path.startswith(f"{folder}/")]
 

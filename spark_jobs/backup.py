@@ -1,8 +1,9 @@
 """Backup: the lake at a consistent set of versions, the metadata, the definitions and the key of masked values.
 
-Whole and self-contained each time, into a folder of its own; the manifest with sizes and checksums ends it. Nothing is
-stopped for it. Not part of it are checkpoints and Redis, which belong together with the moment at which they were
-written: a restored lake gets new ones, filled from the lake and from what the source still holds.
+Whole and self-contained each time, into a folder of its own. Every table is opened there once more, and the manifest
+with sizes and checksums ends it. Nothing is stopped for it. Not part of it are checkpoints and Redis, which belong
+together with the moment at which they were written: a restored lake gets new ones, filled from the lake and from what
+the source still holds.
 """
 
 import sys
@@ -30,7 +31,7 @@ from spark_jobs.archive import (
     in_parallel,
     write_manifest,
 )
-from spark_jobs.lake_snapshot import data_of, log_of, pin_tables, received_through
+from spark_jobs.lake_snapshot import data_of, log_of, pin_tables, received_through, verify_tables
 from spark_jobs.metadata_dump import dump_metadata
 from spark_jobs.script import SparkSource, run_script, script_arguments
 from tidemark.errors import Fault, UserError
@@ -68,13 +69,14 @@ def run(settings: Settings, destination: str, now: float, progress: Progress = l
     if not (pinned := pin_tables(LakeTables(lake))):
         raise UserError(f"backup: no table in {lake}: is it the right TIDEMARK_HOME or TIDEMARK_LAKE?")
     _require_new(uri)
-    print_of = fingerprint(settings.resolve_pseudonym_key())  # a key that is made only now belongs to the backup too
+    key = fingerprint(settings.resolve_pseudonym_key())  # a key that is made only now belongs to the backup too
     with tempfile.TemporaryDirectory(prefix="tidemark-backup-") as scratch:
         items = [item for table, version in pinned.items() for item in _table_items(lake, table, version)]
         kind = dump_metadata(settings.metadata_uri, Path(scratch, METADATA))
         items += _other_items(settings, Path(scratch), kind is not None)
         stored = _copy_all(items, uri, progress)
-    manifest = Manifest(iso(int(now)), pinned, received_through(lake, pinned), kind, print_of, tuple(stored))
+    manifest = Manifest(iso(int(now)), pinned, received_through(lake, pinned), kind, key, tuple(stored))
+    verify_tables(f"{uri}/{LAKE}", pinned, manifest.lake_sizes)
     write_manifest(uri, manifest)
     return BackedUp(uri, manifest, time.monotonic() - started)
 

@@ -10,7 +10,7 @@ begin at version 0.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import unquote
 
@@ -20,11 +20,13 @@ from pyarrow import fs
 from spark_jobs.archive import files_below
 from spark_jobs.delta_log import filesystem_of, head_version, open_table
 from spark_jobs.ledgers import latest_publications
-from tidemark.errors import LakeUnavailable
+from tidemark.errors import Fault, LakeUnavailable
 from tidemark.keys import LakeTables
 
 LOG = "_delta_log"
-_LOG_FILE = re.compile(r"(\d{20})\.(json|crc|checkpoint.*\.parquet|.*\.compacted\.json)")
+_LOG_FILE = re.compile(r"(\d{20})\.(json|crc|checkpoint\..+)")
+_SIDECARS = "_sidecars"
+"""Folder of what checkpoints of the second kind point to; the names say no version."""
 Sized = tuple[str, int]
 """(path below the lake, bytes)"""
 
@@ -65,7 +67,7 @@ def _log_files(uri: str, version: int, lake: str) -> Iterator[Sized]:
     root = filesystem_of(lake)[1]
     for info in files_below(f"{uri}/{LOG}"):
         named = _LOG_FILE.fullmatch(info.base_name)
-        if named and int(named[1]) <= version:
+        if (named and int(named[1]) <= version) or info.path.endswith(f"/{_SIDECARS}/{info.base_name}"):
             yield info.path.removeprefix(f"{root}/"), info.size
 
 
@@ -81,6 +83,19 @@ def anchors_of(log: Sequence[str]) -> set[str]:
 def _is_commit(path: str) -> bool:
     named = _LOG_FILE.fullmatch(path.rsplit("/", 1)[-1])
     return named is not None and named[2] == "json"
+
+
+def verify_tables(lake: str, tables: Mapping[str, int], sizes: Mapping[str, int]) -> None:
+    """Fault unless every table opens at its version, the newest it has, and lists files of these sizes.
+
+    `sizes`: bytes by path below the lake.
+    """
+    for table, version in tables.items():
+        if head_version(f"{lake}/{table}") != version:
+            raise Fault(f"{lake}/{table} is not at version {version}")
+        lost = next((path for path, size in data_of(lake, table, version) if sizes.get(path) != size), None)
+        if lost is not None:
+            raise Fault(f"{lake}/{table} names {lost}, which is not there as it was written")
 
 
 def received_through(lake: str, pinned: dict[str, int]) -> dict[str, str]:

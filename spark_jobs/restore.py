@@ -39,8 +39,7 @@ from spark_jobs.archive import (
 )
 from spark_jobs.backup import METADATA, definition_files
 from spark_jobs.batch_lock import local_lock, remote_lease
-from spark_jobs.delta_log import head_version
-from spark_jobs.lake_snapshot import LOG, anchors_of, data_of
+from spark_jobs.lake_snapshot import LOG, anchors_of, verify_tables
 from spark_jobs.metadata_dump import restore_metadata
 from spark_jobs.restore_target import RestoreTarget
 from tidemark.errors import Fault, UserError
@@ -88,7 +87,7 @@ def run(settings: Settings, location: str, force: bool, progress: Progress = lam
         _restore_lake(settings, uri, manifest, progress)
         _restore_rest(settings, uri, manifest)
         definitions = _restore_definitions(settings, uri, manifest)
-        _verify(settings.lake_uri, manifest)
+        verify_tables(settings.lake_uri, manifest.tables, manifest.lake_sizes)
     return Restored(uri, manifest, time.monotonic() - started, definitions, occupied)
 
 
@@ -160,14 +159,3 @@ def _restore_definitions(settings: Settings, uri: str, manifest: Manifest) -> st
         _fetch(uri, file, f"{folder}/{file.path.removeprefix(f'{DEFINITIONS}/')}")
     numbers = sorted({int(path.split("/")[1]) for path in saved})
     return os.pathsep.join(str(folder / str(number)) for number in numbers)
-
-
-def _verify(lake: str, manifest: Manifest) -> None:
-    """Every table opens at its version, and what it lists is what the backup brought."""
-    sizes = {file.path.removeprefix(f"{LAKE}/"): file.size_bytes for file in manifest.below(LAKE)}
-    for table, version in manifest.tables.items():
-        if head_version(f"{lake}/{table}") != version:
-            raise Fault(f"restore: {table} is not at version {version}")
-        lost = next((path for path, size in data_of(lake, table, version) if sizes.get(path) != size), None)
-        if lost is not None:
-            raise Fault(f"restore: {table} names {lost}, which the backup does not hold")

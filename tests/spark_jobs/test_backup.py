@@ -1,5 +1,6 @@
 """Backup and restore of a lake that goes on being written: consistent, checked, and never over what is there."""
 
+import re
 import signal
 import sqlite3
 import subprocess
@@ -270,6 +271,34 @@ def test_another_pseudonym_key_is_refused(
         restore.run(elsewhere("other"), done.uri, force=False)
     monkeypatch.setenv("TIDEMARK_PSEUDONYM_KEY", settings.resolve_pseudonym_key())
     restore.run(elsewhere("other"), done.uri, force=False)
+
+
+def test_a_log_with_checkpoints_and_without_its_beginning_comes_back(
+    settings: Settings, lake: WrittenLake, elsewhere: Callable[[str], Settings], tmp_path: Path
+) -> None:
+    uri = lake.tables.bronze_events("access")
+    DeltaTable(uri).create_checkpoint()
+    at = head_version(uri)
+    for log in (Path(uri) / "_delta_log").glob("*.json"):
+        log.unlink() if int(log.stem) < (at or 0) else None
+    lake.stream()
+    done = backup.run(settings, str(tmp_path / "kept"), NOW)
+    target = elsewhere("other")
+    restore.run(target, done.uri, force=False)
+    assert _rows(LakeTables(target.lake_uri).bronze_events("access")) == 8
+
+
+def test_a_copy_that_cannot_be_opened_is_no_backup(
+    settings: Settings, lake: WrittenLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delta says whether what was copied of a log suffices: here as if a kind of log file were not known."""
+    DeltaTable(lake.tables.bronze_events("access")).create_checkpoint()
+    (Path(lake.tables.bronze_events("access")) / "_delta_log" / f"{0:020d}.json").unlink()
+    monkeypatch.setattr("spark_jobs.lake_snapshot._LOG_FILE", re.compile(r"(\d{20})\.(json)"))
+    with pytest.raises(Fault, match="bronze/events/access"):
+        backup.run(settings, str(tmp_path / "kept"), NOW)
+    with pytest.raises(UserError, match="backed up to its end"):
+        find_backup(str(tmp_path / "kept"))
 
 
 def test_a_key_that_is_there_must_be_the_same(
