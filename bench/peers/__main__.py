@@ -59,6 +59,11 @@ class Outcome:
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends with it
     asked = _arguments()
+    if asked.install_only:
+        for peer in (*PEERS, FEAST):
+            if _wanted(asked, peer.name):
+                _installed(peer)
+        return
     if any(_wanted(asked, name) for name in (*OWN, *(peer.name for peer in PEERS))):
         _streams(asked)
     if _wanted(asked, FEAST.name):
@@ -85,6 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", default="", help="systems whose name contains one of these, comma between")
     parser.add_argument("--timeout", type=float, help="seconds for one run; default: 120 and 1 per 7,000 events")
+    parser.add_argument("--install-only", action="store_true", help="make the peers' environments, measure nothing")
     return parser.parse_args()
 
 
@@ -98,14 +104,19 @@ def _outcomes(deployment: Deployment, asked: argparse.Namespace) -> list[Outcome
     loads = {share: _load(deployment, int(asked.events * share)) for share in {1.0, *(peer.share for peer in chosen)}}
     found = [Outcome(name, None, loads[1.0]) for name in OWN if _wanted(asked, name)]
     for peer in chosen:
-        outcome = Outcome(peer.name, peer, loads[peer.share])
-        _say(f"setting up {peer.name}")
-        try:
-            outcome.command = install(peer)
-        except Unavailable as problem:
-            outcome.reason = f"does not install here: {problem}"
-        found.append(outcome)
+        command, reason = _installed(peer)
+        found.append(Outcome(peer.name, peer, loads[peer.share], command, reason=reason))
     return found
+
+
+def _installed(peer: Peer) -> tuple[list[str], str]:
+    """(its command, why there is none)."""
+    _say(f"setting up {peer.name}")
+    try:
+        return install(peer), ""
+    except Unavailable as problem:
+        _say(f"  {problem}")
+        return [], f"does not install here: {problem}"
 
 
 def _load(deployment: Deployment, events: int) -> Load:
