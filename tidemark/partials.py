@@ -8,7 +8,6 @@ and extremes one; MOMENTS n, mean, m2. Equal partials of exact components have e
 import math
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -155,9 +154,10 @@ class PartialCodec:
         """ValueError for bytes of another format or length: never a guess."""
         if len(packed) < self._fixed.size or packed[0] != FORMAT:
             raise ValueError("packed partial of an unknown format")
-        _, null_bytes, *fields = self._fixed.unpack_from(packed)
-        if null_bytes == self._no_nulls and not self.has_sketches and len(packed) == self._fixed.size:
-            return tuple([read(fields) for read in self._readers])  # the usual case, read for every point of an answer
+        whole = self._fixed.unpack_from(packed)
+        if whole[1] == self._no_nulls and not self.has_sketches and len(packed) == self._fixed.size:
+            return tuple([read(whole) for read in self._readers])  # the usual case, read for every point of an answer
+        null_bytes, fields = whole[1], whole[2:]
         nulls, at, offset = int.from_bytes(null_bytes, "little"), 0, self._fixed.size
         if nulls & ~self._nullable:
             raise ValueError("packed partial of another metric")
@@ -237,20 +237,20 @@ class PartialCodec:
 
 
 def _field_readers(kinds: Sequence[Kind]) -> list[Callable[[Sequence[Any]], Any]]:
-    """Per component without NULL or sketch: its value out of the unpacked fields."""
+    """Per component without NULL or sketch: its value out of an unpacked partial (after its format and NULLs)."""
     readers: list[Callable[[Sequence[Any]], Any]] = []
-    at = 0
+    at = 2
     for kind in kinds:
         places = range(at, at := at + len(_FIELDS[kind]))
         if kind is Kind.SUM_INT:
-            readers.append(partial(_wide_sum, at=places[0]))
+            readers.append(_wide_sum(places[0]))
         elif places:
             readers.append(itemgetter(*places))
     return readers
 
 
-def _wide_sum(fields: Sequence[Any], at: int) -> int:
-    return int((fields[at] << 32) + fields[at + 1])
+def _wide_sum(at: int) -> Callable[[Sequence[Any]], int]:
+    return lambda fields: (fields[at] << 32) + fields[at + 1]
 
 
 def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
