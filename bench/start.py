@@ -25,6 +25,7 @@ STREAM_S = 180.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="of `stream`: half as many")
+    parser.add_argument("--only", default="", help="commands whose name begins so")
     asked = parser.parse_args()
     report = Report("start", "seconds from the start of the process, after one start that is not counted")
     with Deployment() as deployment:
@@ -37,6 +38,8 @@ def main() -> None:
             ("stream is ready", lambda: stream(deployment), max(1, asked.runs // 2), 20),
         ]
         for name, start, runs, goal in commands:
+            if not name.startswith(asked.only):
+                continue
             start()
             seconds = report.sample(f"{name}, s", [start() for _ in range(runs)], 2)
             found = report.samples[f"{name}, s"]
