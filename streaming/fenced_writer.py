@@ -65,8 +65,13 @@ redis.call('SET', KEYS[2], under_way .. ARGV[4])
 if ARGV[5] == '1' then redis.call('SET', KEYS[1], under_way .. ARGV[3]) end
 return 1
 """
-# KEYS: epoch, fence, progress. ARGV: epoch to exceed, batch, checkpoint, whether what Redis holds can be trusted.
+# KEYS: epoch, fence, progress. ARGV: epoch to exceed, batch, checkpoint, whether what Redis holds can be trusted, the
+# fence that this judgement rests on ('' = none was read).
 _CLAIM = """
+local is_as_seen = redis.call('GET', KEYS[2]) == ARGV[5] and redis.call('EXISTS', KEYS[3]) == 1
+if ARGV[4] == '1' and ARGV[5] ~= '' and not is_as_seen then
+  return redis.error_reply('LOST while it was looked at')
+end
 local epoch = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), tonumber(ARGV[1])) + 1
 redis.call('SET', KEYS[1], string.format('%d', epoch))
 redis.call('SET', KEYS[2], string.format('%d', epoch) .. ':' .. ARGV[2] .. ':' .. ARGV[3])
@@ -99,22 +104,26 @@ class FencedWriter:
         self._claim = client.register_script(_CLAIM)
         self.epoch = 0
         self._written = -1
+        self._seen = b""
 
     def fence(self) -> Fence | None:
         """None when Redis never heard of this lane, or has lost it."""
         with answering():
-            held = self.client.get(self._fence)
+            held: bytes | None = self.client.get(self._fence)  # type: ignore[assignment]
+        self._seen = held or b""
         return None if held is None else Fence.parse(held)
 
     def claim(self, above: int, committed: int, *, intact: bool) -> int:
         """Take the next epoch, greater than `above`; `committed`: the last committed batch. Older writers are out.
 
         Views that are not `intact` lose their progress record in the same step: a crash before the repair is done must
-        not leave a fence that vouches for them.
+        not leave a fence that vouches for them. ViewsLost when views that were found intact by `fence` no longer are
+        what was seen: a Redis that is emptied in between would get a fence that vouches for nothing.
         """
         names = [keys.epoch(self.contract, self.lane), self._fence, keys.progress(self.contract, self.lane)]
+        arguments = [above, committed, self.checkpoint, int(intact), self._seen]
         with answering():
-            self.epoch = int(self._claim(keys=names, args=[above, committed, self.checkpoint, int(intact)]))
+            self.epoch = int(self._claim(keys=names, args=arguments))
         self._written = committed
         return self.epoch
 

@@ -23,6 +23,7 @@ class FenceModel:
     only_last_moves = True
     claim_withdraws = True
     claim_exceeds = True
+    claim_looks_again = True
 
     def write(self, strings: Strings, names: Sequence[str], argv: Sequence[Any], run: Run) -> int:
         """One script of a batch. `argv`: epoch, batch, checkpoint, number, is last, then counted commands."""
@@ -55,8 +56,11 @@ class FenceModel:
             raise Refused(f"LOST {held.decode()}")
 
     def claim(self, strings: Strings, names: Sequence[str], argv: Sequence[Any]) -> int:
-        """`argv`: epoch to exceed, last committed batch, checkpoint, whether the views are intact."""
+        """`argv`: epoch to exceed, last committed batch, checkpoint, whether the views are intact, the fence seen."""
         epoch_key, fence_key, progress_key = names
+        is_as_seen = strings.get(fence_key) == argv[4] and progress_key in strings
+        if self.claim_looks_again and int(argv[3]) and argv[4] and not is_as_seen:
+            raise Refused("LOST while it was looked at")
         held = int(strings.get(epoch_key, b"0"))
         epoch = (max(held, int(argv[0])) if self.claim_exceeds else held) + 1
         strings[epoch_key] = str(epoch).encode()

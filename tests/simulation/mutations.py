@@ -94,7 +94,7 @@ def views_always_taken_for_intact(patch: pytest.MonkeyPatch) -> None:
 
 
 def views_emptied_without_the_fence(patch: pytest.MonkeyPatch) -> None:
-    def wipe(writer: FencedWriter, batch: int, metrics: Sequence[Any]) -> None:
+    def wipe(writer: FencedWriter, batch: int, metrics: Sequence[Any], since: int | None) -> None:
         client: Any = writer.client
         client.unlink(keys.progress(writer.contract, writer.lane), keys.late(writer.contract, writer.lane))
         for metric in metrics:
@@ -231,6 +231,7 @@ MUTATIONS: dict[str, Mutation] = {
     "every script moves the fence": _without("only_last_moves"),
     "a claim leaves the progress of doubtful views": _without("claim_withdraws"),
     "a claim does not exceed the checkpoint's epoch": _without("claim_exceeds"),
+    "a claim does not look again": _without("claim_looks_again"),
     "increments instead of absolute values": increments_instead_of_absolute_values,
     "progress before windows": progress_before_windows,
     "late events not told": late_events_not_told,

@@ -24,12 +24,11 @@ Partial = tuple[int, ...] | None
 
 @dataclass(frozen=True)
 class Seen:
-    """The state at the moment of an answer. `plans`: ends of each checkpoint's newest batch, perhaps half written."""
+    """The state at the moment of an answer."""
 
     world: "World"
     progress: Progress | None
     alive: bool
-    plans: tuple[int, ...]
 
     @property
     def is_current(self) -> bool:
@@ -45,10 +44,15 @@ class Seen:
         if not self.is_current and (watermark is None or start >= floor_to(watermark, window_s)):
             return {len(self.world.source)}
         taken = consumed(self.progress.position)
-        told = {taken, *(end for end in self.plans if end > taken)}
+        told = {taken, *self._half_written(taken)}
         ends = {end for end in told if end >= self._received_before(self.progress.as_of)}
         assert ends, f"speed_as_of {self.progress.as_of} is ahead of the views, which hold at most {max(told)} records"
         return ends
+
+    def _half_written(self, taken: int) -> set[int]:
+        """Ends of the batches that come next: one may be in the views in part."""
+        ends = ([plan.end for plan in each.plans if plan.end > taken] for each in self.world.checkpoints)
+        return {found[0] for found in ends if found}
 
     def _received_before(self, as_of: float) -> int:
         """How many records had come by then: a backlog must never look fresh."""

@@ -20,10 +20,11 @@ NAMES = (keys.fence(*KEEPS), keys.step(*KEEPS), keys.epoch(*KEEPS), keys.progres
 Move = tuple[Any, ...]
 
 writers = st.integers(0, 2)
+cut = st.sampled_from(["dies", "loses its steps"])
 moves = st.one_of(
     st.tuples(st.just("claim"), writers, st.integers(0, 3), st.integers(-1, 4), st.booleans()),
-    st.tuples(st.just("write"), writers, st.integers(-1, 5), st.integers(0, 4), st.none() | st.integers(0, 4)),
-    st.tuples(st.just("holds"), writers),
+    st.tuples(st.just("write"), writers, st.integers(-1, 5), st.integers(0, 4), st.none() | st.integers(0, 4), cut),
+    st.tuples(st.sampled_from(["holds", "look"]), writers),
     st.tuples(st.just("lose"), st.sampled_from(NAMES)),
     st.tuples(st.just("lose all")),
     st.tuples(st.just("snapshot")),
@@ -45,27 +46,36 @@ class Side:
     def claim(self, writer: int, above: int, committed: int, intact: bool) -> object:
         return self.writers[writer].claim(above, committed, intact=intact)
 
-    def write(self, writer: int, batch: int, count: int, dies_after: int | None) -> object:
+    def write(self, writer: int, batch: int, count: int, after: int | None, what: str) -> object:
         last = [("SET", NAMES[3], f"{writer}:{batch}")]
-        return self.writers[writer].write(batch, _commands(writer, count, dies_after), last)
+        return self.writers[writer].write(batch, self._commands(writer, count, after, what), last)
+
+    def _commands(self, writer: int, count: int, after: int | None, what: str) -> Iterator[Command]:
+        for number in range(count):
+            if number == after and what == "dies":
+                raise Died
+            if number == after:
+                self.client.unlink(NAMES[1])
+            yield ("HSET", f"window-{number}", "group", f"{writer}:{number}")
 
     def holds(self, writer: int) -> object:
         return self.writers[writer].holds()
 
+    def look(self, writer: int) -> object:
+        return self.writers[writer].fence()
+
     def verdict(self, move: Move) -> object:
         """What the caller sees: the reply, or the kind of error."""
-        calls: dict[str, Callable[..., object]] = {"claim": self.claim, "write": self.write, "holds": self.holds}
+        calls: dict[str, Callable[..., object]] = {
+            "claim": self.claim,
+            "write": self.write,
+            "holds": self.holds,
+            "look": self.look,
+        }
         try:
             return calls[move[0]](*move[1:])
         except (TidemarkError, Died) as error:
             return type(error)
-
-
-def _commands(writer: int, count: int, dies_after: int | None) -> Iterator[Command]:
-    for number in range(count):
-        if number == dies_after:
-            raise Died
-        yield ("HSET", f"window-{number}", "group", f"{writer}:{number}")
 
 
 class Real(Side):
@@ -136,16 +146,23 @@ def test_the_model_of_the_fence_decides_as_redis_does(redis_url: str, played: li
 
 
 LIFE: dict[str, list[Move]] = {
-    "refuses_stale": [("claim", 0, 0, -1, True), ("claim", 1, 0, -1, True), ("write", 0, 0, 1, None)],
-    "refuses_lost": [("claim", 0, 0, -1, True), ("write", 0, 4, 1, None)],
-    "checks_steps": [("claim", 0, 0, -1, True), ("write", 0, 0, 3, 2), ("lose", NAMES[1]), ("write", 0, 0, 3, None)],
-    "only_last_moves": [("claim", 0, 0, -1, True), ("write", 0, 0, 3, 2)],
-    "claim_withdraws": [("claim", 0, 0, -1, True), ("write", 0, 0, 1, None), ("claim", 0, 0, 0, False)],
+    "refuses_stale": [("claim", 0, 0, -1, True), ("claim", 1, 0, -1, True), ("write", 0, 0, 1, None, "dies")],
+    "refuses_lost": [("claim", 0, 0, -1, True), ("write", 0, 4, 1, None, "dies")],
+    "checks_steps": [("claim", 0, 0, -1, True), ("write", 0, 0, 3, 2, "loses its steps")],
+    "only_last_moves": [("claim", 0, 0, -1, True), ("write", 0, 0, 3, 2, "dies")],
+    "claim_withdraws": [("claim", 0, 0, -1, True), ("write", 0, 0, 1, None, "dies"), ("claim", 0, 0, 0, False)],
     "claim_exceeds": [("claim", 0, 3, -1, True)],
+    "claim_looks_again": [
+        ("claim", 0, 0, -1, True),
+        ("write", 0, 0, 1, None, "dies"),
+        ("look", 1),
+        ("lose all",),
+        ("claim", 1, 0, 0, True),
+    ],
 }
 
 
-@pytest.mark.parametrize("rule", [rule for rule in LIFE if rule != "checks_steps"])
+@pytest.mark.parametrize("rule", list(LIFE))
 def test_a_model_without_a_rule_is_told_apart(redis_url: str, rule: str) -> None:
     poorer = type("Poorer", (FenceModel,), {rule: False})
     assert differences(redis_url, LIFE[rule], FenceModel()) == []

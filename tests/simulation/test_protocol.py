@@ -77,3 +77,15 @@ def test_a_lane_rebuilt_in_the_middle_of_a_backlog_does_not_call_itself_fresh(wo
     assert progress is not None
     assert progress.as_of <= world.source[1].received_s
     world.check(5)
+
+
+@pytest.mark.parametrize("after", range(12))
+def test_a_redis_that_is_emptied_during_a_start_never_passes_for_whole(world: World, after: int) -> None:
+    """Between the look at the views and the claim it used to: a fence and a progress record over nothing."""
+    for age_s in (900, 300, 0):
+        world.ingest(age_s)
+    world.start()
+    world.tick()
+    world.kill()
+    world.start(interrupt=Interrupt(after, World.lose_redis))
+    world.check(5)

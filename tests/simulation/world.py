@@ -422,8 +422,7 @@ class World:
     def _seen(self) -> Seen:
         alive = not self.redis.is_down and self.redis.peek(keys.alive(CONTRACT.name, LANE)) is not None
         progress = None if self.redis.is_down else self.progress()
-        plans = [each.plans[-1].end for each in self.checkpoints if each.plans]
-        return Seen(self, progress, alive, tuple(plans))
+        return Seen(self, progress, alive)
 
     def settle(self) -> None:
         """All faults end, everything is drained and sealed: now every answer must be whole, and right."""

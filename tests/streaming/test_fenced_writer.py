@@ -162,3 +162,16 @@ def test_a_published_key_that_holds_something_else_does_not_stop_the_batch(
     writer.write(0, [(SET_NEWER, "agg:latest", "2026-01-01T00:00:00Z", value, 60), ("SET", "x", "0")])
     assert client.get("agg:latest") == value.encode()
     assert client.get("x") == b"0"
+
+
+def test_a_redis_emptied_between_the_look_and_the_claim_is_noticed(client: redis.Redis) -> None:
+    """The claim used to give it a fence and the start a progress record: empty views that passed for whole."""
+    first = FencedWriter(client, "access", "exact", "checkpoint")
+    first.claim(0, -1, intact=True)
+    first.write(0, (), [("SET", PROGRESS, "{}")])
+    second = FencedWriter(client, "access", "exact", "checkpoint")
+    assert second.fence() == Fence(1, 0, "checkpoint")
+    client.flushall()
+    with pytest.raises(ViewsLost):
+        second.claim(1, 0, intact=True)
+    assert client.keys("*") == []
