@@ -8,7 +8,7 @@ import fcntl
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -75,8 +75,12 @@ def _unwritable(lake: Path, error: OSError) -> LakeUnavailable:
 
 
 @contextmanager
-def remote_lease(client: "redis.Redis", lake: str) -> Iterator[None]:
-    """Hold the lease of a lake in an object store. Fault when another job holds it."""
+def remote_lease(client: "redis.Redis", lake: str) -> Iterator[Callable[[], None]]:
+    """Hold the lease of a lake in an object store. Fault when another job holds it.
+
+    Gives a check to be made before what must not happen twice: Fault when the lease has lapsed meanwhile, because this
+    process or Redis stood still for longer than it lasts.
+    """
     key, token, done = keys.batch_lease(lake), secrets.token_hex(16), threading.Event()
     if not client.set(key, token, nx=True, px=LEASE_S * 1000):
         raise Fault("another batch is running on this lake, or was killed less than a minute ago")
@@ -88,10 +92,14 @@ def remote_lease(client: "redis.Redis", lake: str) -> Iterator[None]:
             except redis.RedisError:
                 continue
 
+    def check() -> None:
+        if client.get(key) != token.encode():
+            raise Fault("this batch stood still for too long and lost the lake to another, nothing is published")
+
     keeper = threading.Thread(target=renew, name="batch-lease", daemon=True)
     keeper.start()
     try:
-        yield
+        yield check
     finally:
         done.set()
         keeper.join()

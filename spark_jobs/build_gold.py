@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from spark_jobs.commit_conflicts import retry_conflicts
 from spark_jobs.delta_log import head_version
 from spark_jobs.event_columns import with_event_columns
 from spark_jobs.plan import BEGINNING, MetricPlan
@@ -52,6 +53,12 @@ class GoldResult:
 
 def run(spark: "SparkSession", tables: LakeTables, contracts: ContractSet, plan: MetricPlan, silver: int) -> GoldResult:
     """Recompute the plan's granules from silver at a version. Grain of the result: one row per (window, dims)."""
+    return retry_conflicts(lambda: _build(spark, tables, contracts, plan, silver), tables.gold(plan.metric.name))
+
+
+def _build(
+    spark: "SparkSession", tables: LakeTables, contracts: ContractSet, plan: MetricPlan, silver: int
+) -> GoldResult:
     from pyspark.sql import Observation
 
     metric = plan.metric

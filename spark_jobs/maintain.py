@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 
 import structlog
 from deltalake import DeltaTable, WriterProperties
+from deltalake.exceptions import DeltaError
 
 from conf.settings import Settings
 from spark_jobs.batch_lock import sole_job
 from spark_jobs.delta_log import open_table
 from spark_jobs.ledgers import latest_publications
 from spark_jobs.script import SparkSource, registry_of, run_script, script_arguments
+from tidemark.errors import LakeUnavailable
 from tidemark.keys import LakeTables
 from tidemark.metrics.model import Metric
 from tidemark.metrics.registry import Registry
@@ -41,7 +43,17 @@ class Maintained:
 
 
 def run(settings: Settings, registry: Registry, now: float, dry_run: bool) -> list[Maintained]:
-    """Gold of every metric, then silver and bronze of every contract. `now`: wall-clock seconds, for `cold`."""
+    """Gold of every metric, then silver and bronze of every contract. `now`: wall-clock seconds, for `cold`.
+
+    LakeUnavailable when a table cannot be written, also when another job has changed it meanwhile.
+    """
+    try:
+        return _maintain_all(settings, registry, now, dry_run)
+    except (DeltaError, OSError) as error:
+        raise LakeUnavailable(f"lake: not maintained to the end: {' '.join(str(error).split())}") from error
+
+
+def _maintain_all(settings: Settings, registry: Registry, now: float, dry_run: bool) -> list[Maintained]:
     tables = LakeTables(settings.lake_uri)
     pinned = {name: each.gold_version for name, each in latest_publications(tables).items()}
     done = [maintain_gold(tables, metric, pinned.get(name), now, dry_run) for name, metric in registry.metrics.items()]

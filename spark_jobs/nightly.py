@@ -62,11 +62,11 @@ class Nightly:
         """Raises UserError for a `through` that cannot be, Fault when nothing can be sealed. Gates: see the report."""
         started = time.monotonic()
         registry = self._registry
-        with self._locked(), publish.connect(self._settings) as client, self._leased(client):
+        with self._locked(), publish.connect(self._settings) as client, self._leased(client) as check_sole:
             published = publish.heal(client, self._tables, registry.metrics, registry.contracts)
             ends = barrier.run(self._settings, registry.contracts.values(), client)
             outcomes = self._settle(published)
-            self._publish(client, outcomes, ends)
+            self._publish(client, outcomes, ends, check_sole)
             self._keep_late(client, {**published, **latest_publications(self._tables)}, outcomes)
         self.report.seconds = time.monotonic() - started
         return self.report
@@ -81,10 +81,10 @@ class Nightly:
             yield
 
     @contextmanager
-    def _leased(self, client: "redis.Redis") -> Iterator[None]:
+    def _leased(self, client: "redis.Redis") -> Iterator[Callable[[], None]]:
         lake = self._settings.lake_uri
-        with remote_lease(client, lake) if is_remote(lake) else nullcontext():
-            yield
+        with remote_lease(client, lake) if is_remote(lake) else nullcontext(_is_locked) as check:
+            yield check
 
     def _settle(self, published: Mapping[str, Publication]) -> list[Outcome]:
         """Silver and gold of every contract; the results of all gates in one commit of `_gates`."""
@@ -103,7 +103,13 @@ class Nightly:
         append_rows(self._tables.gates, GATES, [gates.ledger_row(gate, self._batch_id, self._now) for gate in results])
         return outcomes
 
-    def _publish(self, client: "redis.Redis", outcomes: Sequence[Outcome], ends: Mapping[str, Position]) -> None:
+    def _publish(
+        self,
+        client: "redis.Redis",
+        outcomes: Sequence[Outcome],
+        ends: Mapping[str, Position],
+        check_sole: Callable[[], None],
+    ) -> None:
         """Parity first: publishing lets the speed windows lapse that it reads."""
         planned: list[tuple[MetricPlan, Publication]] = []
         rows = []
@@ -119,7 +125,7 @@ class Nightly:
             self.report.add_metric(outcome, compared)
         self._show(f"batch: publishing {len(planned)} metrics")
         replace_parity(self._tables.parity, rows)
-        publish.run(client, self._tables, planned)
+        publish.run(client, self._tables, planned, check_sole)
 
     def _keep_late(
         self, client: "redis.Redis", published: Mapping[str, Publication], outcomes: Sequence[Outcome]
@@ -134,6 +140,10 @@ class Nightly:
             for lane in {metric.lane for metric in metrics}:
                 lane_sealed = min(sealed[metric.name] for metric in metrics if metric.lane == lane)
                 publish.forget_late(client, name, lane, lane_sealed)
+
+
+def _is_locked() -> None:
+    """A file lock is held for as long as the process lives."""
 
 
 def run(

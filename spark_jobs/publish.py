@@ -1,14 +1,15 @@
 """Publish: hot sealed partials into Redis, one Delta commit of `_publications`, then the pointers in Redis.
 
 The commit is the moment of truth. All before it prepares what no reader looks at yet; all after it can be repeated at
-any time and is, at the start of every batch: a pointer behind the lake is moved, a missing hot window is written
-again. When Redis does not answer, the batch fails before the commit: answers would otherwise have lost both their hot
-windows and the news that the lake has moved on, and the next batch repeats the work anyway.
+any time and is, at the start of every batch: a pointer behind the lake is moved, a missing hot window and the values
+that apps read by themselves are written again. When Redis does not answer, the batch fails before the commit: answers
+would otherwise have lost both their hot windows and the news that the lake has moved on, and the next batch repeats the
+work anyway.
 """
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import redis
@@ -66,15 +67,26 @@ def new_publication(plan: MetricPlan, gold: int | None, silver: int | None, now:
     )
 
 
-def run(client: "redis.Redis", tables: LakeTables, planned: Sequence[tuple[MetricPlan, Publication]]) -> None:
-    """Make the publications true: hot windows, the commit, the pointers, then what they supersede lapses."""
+def run(
+    client: "redis.Redis",
+    tables: LakeTables,
+    planned: Sequence[tuple[MetricPlan, Publication]],
+    check_sole: Callable[[], None],
+) -> None:
+    """Make the publications true: hot windows, the commit, values, the pointers, then what they supersede lapses.
+
+    Whoever reads the finished values in Redis reads no pointer: a pointer that is behind the lake tells the next batch
+    that they may be missing, so they come before it. `check_sole`: raises when this is not the only batch any more.
+    """
     for plan, publication in planned:
         prepare_hot(client, tables, plan.metric, publication, plan.spans)
+    check_sole()
     commit_publications(tables, [publication for _, publication in planned])
+    for plan, publication in planned:
+        publish_values(client, tables, plan.metric, publication, plan.spans)
     point_to(client, [publication for _, publication in planned])
     for plan, publication in planned:
         clean_up(client, plan.metric, publication, plan.previous)
-        publish_values(client, tables, plan.metric, publication, plan.spans)
 
 
 def prepare_hot(
@@ -101,9 +113,19 @@ def heal(
         metric = _published_metric(metrics.get(name), publication, contracts)
         if metric is not None:
             prepare_hot(client, tables, metric, publication, ())
-        if client.get(keys.publication(name)) != publication.to_json().encode():
+        pointer = client.get(keys.publication(name))
+        if pointer != publication.to_json().encode():
+            if metric is not None:
+                publish_values(client, tables, metric, publication, _not_yet_published(pointer, publication))
             point_to(client, [publication])
     return published
+
+
+def _not_yet_published(pointer: object, publication: Publication) -> list[Span]:
+    """What the publications after the one that a pointer names have written; everything hot without a pointer."""
+    held = Publication.from_json(pointer) if isinstance(pointer, bytes) else None
+    since = held.version if held and held.version < publication.version else 0
+    return [Span(start, end) for start, end, version in publication.runs if version > since]
 
 
 def _published_metric(

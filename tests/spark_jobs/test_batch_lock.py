@@ -9,9 +9,11 @@ import pytest
 import redis
 
 from conf.settings import Settings
+from spark_jobs import publish
 from spark_jobs.batch_lock import local_lock, remote_lease, sole_job
 from tests.faults.disk_faults import ORDINARY_USER, read_only
 from tidemark.errors import Fault, LakeUnavailable
+from tidemark.keys import LakeTables
 
 PROJECT = Path(__file__).parents[2]
 
@@ -50,6 +52,19 @@ def test_a_lake_in_an_object_store_is_leased_in_redis(settings: Settings) -> Non
             pass
     with sole_job(remote):
         pass
+
+
+def test_a_batch_that_lost_its_lease_publishes_nothing(settings: Settings) -> None:
+    tables = LakeTables(settings.lake_uri)
+    with redis.Redis.from_url(str(settings.redis_url)) as client:
+        with remote_lease(client, "s3://bucket/lake") as check:
+            publish.run(client, tables, [], check)
+            client.flushall()
+            with remote_lease(client, "s3://bucket/lake") as others:
+                others()
+                with pytest.raises(Fault, match="lost the lake"):
+                    publish.run(client, tables, [], check)
+        assert client.keys() == []
 
 
 def test_a_lake_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""Lake writer, nightly and maintenance at once, also past the lock that keeps jobs apart: no missing file, R after."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from conf.settings import PACKAGED
+from spark_jobs import maintain
+from tests.faults.disk_faults import java_of, wait_stopped
+from tests.faults.lake_files import missing_files
+from tests.faults.rig import Rig, wait_for
+from tidemark.keys import LakeTables
+from tidemark.metrics.registry import load_registry
+from tidemark.windows import iso
+
+pytestmark = [pytest.mark.spark, pytest.mark.fault, pytest.mark.long]
+START = 1_767_225_600
+HOUR = 3_600
+
+
+def produce(rig: Rig, seed: int, start: int, seconds: int = 2 * HOUR) -> None:
+    with rig.produce(1, seconds, seed, "--late", "0.05", start=start) as producer:
+        assert producer.wait() == 0, producer.text()
+
+
+def maintained(rig: Rig, now: float) -> list[maintain.Maintained]:
+    """Maintenance without the lock, as another tool's OPTIMIZE and VACUUM would run."""
+    return maintain.run(rig.settings, load_registry([PACKAGED]), now, dry_run=False)
+
+
+def gold_files(rig: Rig) -> set[Path]:
+    return set(Path(LakeTables(rig.settings.lake_uri).gold(rig.metric)).rglob("*.parquet"))
+
+
+def test_a_batch_whose_table_is_compacted_under_it_writes_again(rig: Rig) -> None:
+    """The JVM is held between the data files of gold and their commit, while OPTIMIZE and VACUUM commit."""
+    produce(rig, 1, START)
+    rig.drain()
+    rig.batch(START + HOUR)
+    produce(rig, 2, START + 2 * HOUR)
+    rig.drain()
+    through, before = START + 3 * HOUR, gold_files(rig)
+    with rig.command("batch", "--through", iso(through)) as batch:
+        wait_for(lambda: gold_files(rig) > before, 120, batch.text)
+        java = java_of(batch)
+        os.kill(java, signal.SIGSTOP)
+        done = maintained(rig, START + 4 * HOUR)
+        os.kill(java, signal.SIGCONT)
+        assert batch.wait() == 0, batch.text()[-4000:]
+    assert sum(each.rewritten_files for each in done) > 0
+    assert "another job changed the table, writing again" in batch.text()
+    rig.assert_exact()
+    rig.assert_conserved()
+    assert missing_files(Path(rig.settings.lake_uri)) == []
+
+
+def test_a_second_batch_is_refused_beside_one_that_is_paused(rig: Rig) -> None:
+    produce(rig, 6, START)
+    rig.drain()
+    place = "spark_jobs.publish:commit_publications@1:stop"
+    with rig.command("batch", "--through", iso(START + HOUR), places=[place]) as first:
+        wait_stopped(first)
+        with rig.command("batch", "--through", iso(START + HOUR)) as second:
+            assert second.wait() == 1
+        line = second.text().strip().splitlines()[-1]
+        assert line == f"tidemark: another batch (process {first.process.pid}) is running on this lake"
+        rig.assert_exact()
+        os.kill(first.process.pid, signal.SIGCONT)
+        assert first.wait() == 0, first.text()[-4000:]
+    rig.batch(START + HOUR)
+    rig.assert_exact()
