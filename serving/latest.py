@@ -85,7 +85,7 @@ class LatestWindows:
         now = time.time()
         try:
             head = await self._services.speed.head(metric, window_s, Span(0, 0))
-            (kept,) = await self._services.views.pipeline(lambda pipe: pipe.get(key))
+            kept = await self._services.views.command("GET", key)
         except ViewsUnavailable:
             return None, None
         progress, publication = head.progress, head.publication

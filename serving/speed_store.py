@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 from serving.selection import Cells, Selection
 from serving.views import Views
@@ -122,11 +121,7 @@ class SpeedStore:
 
     async def latest_start(self, metric: Metric, window_s: int, dims_key: bytes) -> int | None:
         """Start of the newest window that holds the entity."""
-
-        def queue(pipe: Any) -> None:
-            pipe.zrevrange(keys.speed_index(metric.family, window_s), 0, -1)
-
-        (members,) = await self._views.pipeline(queue)
+        members = await self._views.command("ZREVRANGE", keys.speed_index(metric.family, window_s), 0, -1)
         held = [int(start) for start in members]
         names = [keys.speed_window(metric.family, window_s, start) for start in held]
         found = await self._views.first_with_field(names, dims_key)

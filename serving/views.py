@@ -104,13 +104,21 @@ class Views:
 
     async def remember(self, key: str, value: bytes, seconds: int) -> None:
         """Keep a finished answer for a while."""
-        await _guarded(self._redis.set(key, value, ex=seconds))
+        await self.command("SET", key, value, "EX", seconds)
+
+    async def command(self, *command: Argument) -> Any:
+        """Reply of one command that may run twice."""
+        return await _guarded(self._wired.command(*command))
 
     async def script(self, text: str, keys: Sequence[str], *arguments: Argument) -> Any:
         """Reply of a Lua script that only reads: one round trip, atomic."""
+        return await _guarded(self._wired.script(text, keys, arguments))
+
+    @property
+    def _wired(self) -> Wire:
         if self._wire is None:
             raise ViewsUnavailable("Redis: not started")
-        return await _guarded(self._wire.script(text, keys, arguments))
+        return self._wire
 
 
 async def _guarded(reply: Awaitable[Any]) -> Any:

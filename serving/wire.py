@@ -1,5 +1,5 @@
-"""Scripts of all requests over one connection to Redis: what is asked in one turn of the loop leaves in one write, and
-replies come in the order of the calls.
+"""What all requests ask of Redis, over one connection: the calls of one turn of the loop leave in one write, and
+replies come in their order.
 
 The client library takes a connection, a lock and several coroutines for each call; here a call is one future, at a
 fifth of its CPU. The library still opens the connection (address, TLS, password, database), then this protocol
@@ -9,7 +9,7 @@ takes its transport over.
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ Argument = bytes | int | str
 
 
 class Wire:
-    """Connects with the first call, and anew after a break. From one event loop.
+    """Connects with the first call, and anew after a break. From one event loop. A call may run twice.
 
     Calls raise redis-py's errors, TimeoutError when a reply takes longer than `timeout_s`; the calls behind it fail
     with it, because their replies would come after it.
@@ -34,14 +34,21 @@ class Wire:
         self._linking: asyncio.Task[_Link] | None = None
 
     async def script(self, text: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
-        """Reply of a Lua script that only reads. It is asked once more when the connection breaks."""
+        """Reply of a Lua script."""
+        return await self._ask(lambda link: link.script(text, keys, arguments))
+
+    async def command(self, *command: Argument) -> Any:
+        """Reply of one command, as bytes, integers and lists."""
+        return await self._ask(lambda link: link.call(*command))
+
+    async def _ask(self, call: "Callable[[_Link], Awaitable[Any]]") -> Any:
         link = self._link
         if link is not None and not link.lost:
             try:
-                return await link.script(text, keys, arguments)
+                return await call(link)
             except ConnectionError:
-                pass  # a restart broke the connection: the script only reads, so it may run twice
-        return await (await self._linked()).script(text, keys, arguments)
+                pass  # a restart broke the connection: once more, which is right for what changes nothing when repeated
+        return await call(await self._linked())
 
     async def close(self) -> None:
         if self._linking is not None:
@@ -97,13 +104,13 @@ class _Link(asyncio.Protocol):
     async def script(self, text: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """The text travels only to a server that does not know it."""
         try:
-            return await self._call("EVALSHA", _digest(text), len(keys), *keys, *arguments)
+            return await self.call("EVALSHA", _digest(text), len(keys), *keys, *arguments)
         except ResponseError as error:
             if not str(error).startswith("NOSCRIPT"):
                 raise
-        return await self._call("EVAL", text, len(keys), *keys, *arguments)
+        return await self.call("EVAL", text, len(keys), *keys, *arguments)
 
-    def _call(self, *command: Argument) -> "asyncio.Future[Any]":
+    def call(self, *command: Argument) -> "asyncio.Future[Any]":
         reply = self._loop.create_future()
         if self.lost:
             reply.set_exception(ConnectionError("the connection was lost"))
