@@ -3,7 +3,7 @@
 .PHONY: help setup setup-dev demo test test-fast test-faults soak $(BENCHES) check lock clean
 BIN := .venv/bin
 CODE := tidemark quality intake runtime conf streaming spark_jobs serving emr data cli bench tests
-BENCHES := bench-speed bench-fresh bench-serve bench-batch bench-ingest bench-peers bench-keys bench-start bench-recovery
+BENCHES := bench-speed bench-fresh bench-serve bench-batch bench-ingest bench-peers bench-keys bench-start bench-answers bench-recovery
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock" pyproject.toml
 

@@ -1,4 +1,4 @@
-"""Both layers of `device_access` over one day of 10-minute windows, written with the product's names and encoders.
+"""Both layers of `device_access` over a day (or less) of 10-minute windows, written with the product's own encoders.
 
 The first half is sealed: in gold and, as for every hot window, in Redis. The second half is speed's, whose watermark
 has left the newest window open. Numbers follow from the seed, so every answer can be checked. No JVM.
@@ -27,6 +27,8 @@ from tidemark.windows import floor_to
 
 WINDOW_S = 600
 WINDOWS = 144
+CHUNK = 20_000
+"""Fields of one write."""
 BEAT_S = 0.5
 """Between the micro-batches of the stream that the benchmark plays."""
 _UTC_US = pa.timestamp("us", tz="UTC")
@@ -40,16 +42,17 @@ class Day:
     redis_url: str
     tables: keys.LakeTables
     seed: int = 1
+    windows: int = WINDOWS
     metric: Metric = field(init=False)
 
     def __post_init__(self) -> None:
         self.metric = load_registry([PACKAGED]).metrics["device_access"]
         rng = np.random.default_rng(self.seed)
-        self.counts: NDArray[np.int64] = rng.integers(1, 200, (self.devices, WINDOWS))
-        self.totals: NDArray[np.int64] = self.counts + rng.integers(0, 5_000, (self.devices, WINDOWS))
+        self.counts: NDArray[np.int64] = rng.integers(1, 200, (self.devices, self.windows))
+        self.totals: NDArray[np.int64] = self.counts + rng.integers(0, 5_000, (self.devices, self.windows))
         self.end = floor_to(time.time(), self.metric.granule_s)
-        self.start = self.end - WINDOWS * WINDOW_S
-        self.cut = self.start + WINDOWS // 2 * WINDOW_S
+        self.start = self.end - self.windows * WINDOW_S
+        self.cut = self.start + self.windows // 2 * WINDOW_S
         self.names = [f"dev-{number}" for number in range(self.devices)]
         self._keys = [encode_dims([name]) for name in self.names]
 
@@ -57,7 +60,7 @@ class Day:
         """The lake, the sealed windows and the pointer, speed's windows and their progress."""
         publication = self._write_gold()
         with redis.Redis.from_url(self.redis_url) as client:
-            for place in range(WINDOWS):
+            for place in range(self.windows):
                 self._write_window(client, place, publication)
             client.set(keys.publication(self.metric.name), publication.to_json())
             self.beat(client, 1)
@@ -65,7 +68,7 @@ class Day:
     def beat(self, client: redis.Redis, batch: int) -> None:
         """One micro-batch: a hundred devices of the open window (to the same values), then the progress."""
         metric, lane = self.metric, self.metric.lane
-        place = WINDOWS - 1
+        place = self.windows - 1
         changed = {key: self._packed(number, place) for number, key in enumerate(self._keys[:100])}
         progress = Progress(1, batch, time.time(), self.end - WINDOW_S, self.end - 1, families={metric.family: None})
         pipe = client.pipeline()
@@ -89,17 +92,19 @@ class Day:
 
     def _write_window(self, client: redis.Redis, place: int, publication: Publication) -> None:
         family, start = self.metric.family, self._at(place)
-        fields: dict[bytes, bytes | int] = dict(zip(self._keys, self._window(place), strict=True))
+        fields: list[tuple[bytes, bytes | int]] = list(zip(self._keys, self._window(place), strict=True))
+        name = keys.speed_window(family, WINDOW_S, start)
         if start < self.cut:
             name = keys.batch_window(family, WINDOW_S, start, publication.version)
-            client.hset(name, mapping=fields | {keys.SENTINEL: len(fields)})  # type: ignore[arg-type]
-            return
-        client.hset(keys.speed_window(family, WINDOW_S, start), mapping=fields)  # type: ignore[arg-type]
-        client.zadd(keys.speed_index(family, WINDOW_S), {str(start): start})
+            fields.append((keys.SENTINEL, len(fields)))
+        else:
+            client.zadd(keys.speed_index(family, WINDOW_S), {str(start): start})
+        for first in range(0, len(fields), CHUNK):
+            client.hset(name, mapping=dict(fields[first : first + CHUNK]))
 
     def _write_gold(self) -> Publication:
         uri = self.tables.gold(self.metric.name)
-        write_deltalake(uri, pa.concat_tables(self._gold(place) for place in range(WINDOWS // 2)))
+        write_deltalake(uri, pa.concat_tables(self._gold(place) for place in range(self.windows // 2)))
         publication = Publication(
             metric=self.metric.name,
             family=self.metric.family,
