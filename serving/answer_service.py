@@ -121,7 +121,7 @@ class AnswerService:
     async def _speed_state(self, metric: Metric, head: Head) -> SpeedState:
         """Asks the source only where it matters: when no stream runs, or it has not written for too long."""
         progress = head.progress
-        fresh = progress is not None and self._now() - progress.as_of <= self._stale_after_s
+        fresh = progress is not None and progress.is_fresh(self._now(), self._stale_after_s)
         if (head.alive and fresh) or metric.batch_only:
             return SpeedState(progress, head.alive, None, head.late)
         try:

@@ -89,7 +89,7 @@ class LatestWindows:
         except ViewsUnavailable:
             return None, None
         progress, publication = head.progress, head.publication
-        if progress is None or not head.alive or now - progress.as_of > self._services.settings.stale_after_s:
+        if progress is None or not head.alive or not progress.is_fresh(now, self._services.settings.stale_after_s):
             return None, None
         basis = {
             "family": metric.family,

@@ -121,7 +121,7 @@ class FencedWriter:
         what was seen: a Redis that is emptied in between would get a fence that vouches for nothing.
         """
         names = [keys.epoch(self.contract, self.lane), self._fence, keys.progress(self.contract, self.lane)]
-        arguments = [above, committed, self.checkpoint, int(intact), self._seen]
+        arguments: list[Any] = [above, committed, self.checkpoint, int(intact), self._seen]
         with answering():
             self.epoch = int(self._claim(keys=names, args=arguments))
         self._written = committed

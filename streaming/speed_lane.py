@@ -276,7 +276,8 @@ class SpeedLane(QueryLane):
         return Progress(
             epoch=self._writer.epoch,
             batch=facts.batch,
-            as_of=max(before.as_of, received) if before.batch >= 0 else received,
+            # What a clock that has been set back since had written is no more than what is planned now.
+            as_of=max(min(before.as_of, facts.planned_at), received) if before.batch >= 0 else received,
             watermark=None if facts.watermark is None else facts.watermark + bucket_s(self.contract.newest),
             max_event_time=max(seen, default=None),
             position=self._position.advance(facts.batch),

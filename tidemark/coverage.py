@@ -100,7 +100,7 @@ def _gaps(
     covered_from = progress.families[metric.family]
     if covered_from is not None and covered_from > ours.start:
         yield Missing(Span(ours.start, min(covered_from, ours.end)), Reason.NOT_COVERED)
-    if speed.backlog != 0 and (not speed.alive or now - progress.as_of > stale_after_s):
+    if speed.backlog != 0 and not (speed.alive and progress.is_fresh(now, stale_after_s)):
         edge = ours.start if progress.watermark is None else floor_to(progress.watermark, window_s)
         reason = Reason.SPEED_STALE if speed.alive else Reason.SPEED_STOPPED
         if edge < ours.end:

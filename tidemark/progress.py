@@ -41,6 +41,11 @@ class Progress:
     records: dict[str, int] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
+    def is_fresh(self, now: float, stale_after_s: float) -> bool:
+        """Whether `as_of` is about now. Neither is one ahead of the clock, which a host that was set back leaves
+        behind: it would hide a stream that hangs for as long as the step was."""
+        return abs(now - self.as_of) <= stale_after_s
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
 

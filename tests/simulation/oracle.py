@@ -33,7 +33,7 @@ class Seen:
     @property
     def is_current(self) -> bool:
         """Whether a stream is known to be at work: else what is complete must hold every record there is."""
-        fresh = self.progress is not None and self.world.clock_s - self.progress.as_of <= STALE_AFTER_S
+        fresh = self.progress is not None and abs(self.world.clock_s - self.progress.as_of) <= STALE_AFTER_S
         return self.alive and fresh
 
     def speed_ends(self, start: int, window_s: int) -> set[int]:

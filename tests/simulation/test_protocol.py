@@ -10,6 +10,7 @@ import pytest
 from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.simulation.definitions import TOTALS
 from tests.simulation.machine import Deployment
 from tests.simulation.profiles import of_runs
 from tests.simulation.world import Interrupt, World
@@ -89,3 +90,33 @@ def test_a_redis_that_is_emptied_during_a_start_never_passes_for_whole(world: Wo
     world.kill()
     world.start(interrupt=Interrupt(after, World.lose_redis))
     world.check(5)
+
+
+@pytest.fixture
+def set_back() -> Iterator[World]:
+    """A stream had taken an event; then its host's clock, an hour ahead, was set right."""
+    deployment = World()
+    deployment.live([(0, "a", 1)])
+    deployment.tick()
+    deployment.advance(-3600)
+    yield deployment
+    deployment.close()
+
+
+def test_after_the_clock_was_set_back_a_hanging_stream_is_noticed(set_back: World) -> None:
+    """As of an hour ahead used to pass for fresh, for an hour."""
+    set_back.ingest(0)
+    set_back.beat()
+    document = set_back.ask(TOTALS, 600, set_back.everything())
+    assert not document["complete"]
+    assert {gap["reason"] for gap in document["missing"]} == {"speed_stale"}
+
+
+def test_after_the_clock_was_set_back_the_next_batch_is_as_of_now(set_back: World) -> None:
+    set_back.ingest(-3600)
+    set_back.tick()
+    set_back.beat()
+    progress = set_back.progress()
+    assert progress is not None
+    assert progress.as_of <= set_back.clock_s
+    assert set_back.ask(TOTALS, 600, set_back.everything())["complete"]

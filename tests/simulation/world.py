@@ -244,7 +244,7 @@ class World:
         self.driver = None
 
     def take_over(self, *, fresh: bool) -> None:
-        """A second stream starts while the first hangs, on the same checkpoint or on a new one, and runs a batch.
+        """A second stream starts while the first hangs, on the same checkpoint or on a new one, and gets ahead.
 
         When the first hangs in its start, it has read the log of commits before the second moved it: it then takes the
         views for lost and rebuilds them, which costs closed windows that are not sealed yet.
@@ -255,6 +255,9 @@ class World:
         if fresh:
             self.new_checkpoint()
         self.start()
+        self.tick()
+        self.ingest(0)
+        self.ingest(300, "b", 2)
         self.tick()
 
     def lose_redis(self) -> None:
