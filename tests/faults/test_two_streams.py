@@ -24,6 +24,7 @@ def test_a_second_stream_on_the_same_checkpoints_refuses_also_while_the_first_ha
         first.resume()
         produce(rig, 1)
         rig.wait_exact()
+        wait_for(lambda: rig.status()["lag_seconds"] == 0, 120, lambda: str(rig.status()))
         assert first.stop() == 0, first.text()
     all_exact(rig)
 
@@ -47,6 +48,7 @@ def test_a_stream_that_hung_is_refused_after_another_took_over(rig: Rig, shared:
             assert "a newer stream has taken over" in told[0]
             produce(rig, 3)
             rig.wait_exact()
+            wait_for(lambda: rig.status()["lag_seconds"] == 0, 120, lambda: str(rig.status()))
             assert second.stop() == 0, second.text()
     all_exact(rig)
 
