@@ -130,6 +130,9 @@ class SpeedLane(QueryLane):
     def _take_over(self) -> None:
         check_files(self.checkpoint)
         commit, self._position = self._log.last_commit(), PositionTracker(self._log)
+        if commit is not None and self._notes.read() is None:
+            # What its views cover stood there: guessed, it would leave out windows that only a new reading brings back.
+            raise CheckpointDamaged(self.checkpoint, "tidemark.json", "is missing")
         self._note = self._notes.read_or_create(self.settings.source, self._known_before)
         self._writer = FencedWriter(self._client, self.contract.name, self.lane, self._note.identity)
         intact = self._views_intact(self._writer, commit)

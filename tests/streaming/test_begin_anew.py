@@ -3,6 +3,7 @@ that an older checkpoint left."""
 
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from streaming.stream_lock import locked_contract
 from tests.packs import SHIPPED
 from tests.streaming.stage import TOTALS, Stage, access, at
 from tidemark import keys
+from tidemark.errors import CheckpointDamaged
 from tidemark.keys import LakeTables
 from tidemark.metrics.model import Metric
 from tidemark.publication import Publication
@@ -92,6 +94,18 @@ def test_a_reset_leaves_no_views_that_vouch_and_a_fence_that_refuses(stage: Stag
     assert fence.epoch > old._writer.epoch
     stage.once([metric])
     stage.write_lake()
+    assert sum(stage.accepted().values()) == 1
+
+
+def test_a_note_that_is_gone_stops_the_views_and_a_reset_brings_them_back(stage: Stage) -> None:
+    stage.append(access("a", "00:05:00"))
+    stage.once()
+    (Path(checkpoint(stage)) / "tidemark.json").unlink()
+    with pytest.raises(CheckpointDamaged, match=r"tidemark\.json is missing"):
+        stage.lane().prepare()
+    assert main(["reset-speed", "--source-contract", "access"]) == 0
+    stage.once()
+    assert stage.progress().families == {TOTALS.family: None}
     assert sum(stage.accepted().values()) == 1
 
 
