@@ -55,7 +55,7 @@ def measure(deployment: Deployment, devices: int, seconds: float, runs: int, rep
     with Beating(day):
         for _ in range(runs):
             with Api(deployment, 1) as api:
-                check(api, questions)
+                check(api, questions, rankings=False)
                 once_each(api.port, [get(questions.whole_day(k)) for k in range(200)], connections=CONNECTIONS)
                 asked = [get(questions.whole_day(k * 7_919 % devices)) for k in range(int(RATE * seconds))]
                 cpu = api.cpu_s()
