@@ -105,6 +105,10 @@ class FakeRedis:
             self._stepped()
         return reply
 
+    def pause(self) -> None:
+        """A step of the caller outside Redis: it may hang or die here, too."""
+        self._stepped(has_written=False)
+
     def check_up(self) -> None:
         if self.is_down:
             raise redis.ConnectionError("down")

@@ -129,7 +129,7 @@ def late_events_make_nothing_dirty(patch: pytest.MonkeyPatch) -> None:
 
 
 def speed_expires_before_the_pointer_moves(patch: pytest.MonkeyPatch) -> None:
-    def run(client: Any, tables: Any, planned: Sequence[Any]) -> None:
+    def run(client: Any, tables: Any, planned: Sequence[Any], check_sole: Any) -> None:
         for plan, publication in planned:
             publish.prepare_hot(client, tables, plan.metric, publication, plan.spans)
         publish.commit_publications(tables, [publication for _, publication in planned])
@@ -141,7 +141,7 @@ def speed_expires_before_the_pointer_moves(patch: pytest.MonkeyPatch) -> None:
 
 
 def pointer_before_the_commit(patch: pytest.MonkeyPatch) -> None:
-    def run(client: Any, tables: Any, planned: Sequence[Any]) -> None:
+    def run(client: Any, tables: Any, planned: Sequence[Any], check_sole: Any) -> None:
         for plan, publication in planned:
             publish.prepare_hot(client, tables, plan.metric, publication, plan.spans)
         publish.point_to(client, [publication for _, publication in planned])

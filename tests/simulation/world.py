@@ -323,7 +323,7 @@ class World:
             self.begun_at[metric.name, new.version] = begun_at
             self._check_parity(metric, compared, begun_at)
         yield
-        publish.run(client, TABLES, planned)
+        publish.run(client, TABLES, planned, lambda: None)
         yield
         now = self.lake.latest()
         if len(now) == len(METRICS):
@@ -492,6 +492,7 @@ class Driver:
         """Plan, compute, write, commit."""
         number = self.checkpoint.plan(end, self.world.clock_s)
         ran = run_batch(self.checkpoint, number, self.world.source, self.metrics)
+        self.world.redis.pause()
         if number > self.checkpoint.told[0]:
             early = [event for event in ran.accepted if event.at_s < self.checkpoint.told[1]]
             assert not early, f"accepted below the watermark that was told: {early}"
