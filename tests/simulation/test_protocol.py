@@ -14,6 +14,7 @@ from tests.simulation.definitions import TOTALS
 from tests.simulation.machine import Deployment
 from tests.simulation.profiles import of_runs
 from tests.simulation.world import Interrupt, World
+from tidemark.windows import floor_to
 
 
 @pytest.fixture
@@ -90,6 +91,24 @@ def test_a_redis_that_is_emptied_during_a_start_never_passes_for_whole(world: Wo
     world.kill()
     world.start(interrupt=Interrupt(after, World.lose_redis))
     world.check(5)
+
+
+@pytest.mark.parametrize("after", range(30))
+def test_an_event_that_arrives_during_the_cut_counts_once_at_the_seam(world: World, after: int) -> None:
+    """Whichever steps of the batch have been taken: in speed before the pointer moves, in the next batch after it."""
+    world.live([(7200, "a", 1), (3600, "a", 1), (0, "a", 1)])
+    world.write_lake()
+    through_s = floor_to(world.clock_s, 3600)
+    world.begin_batch(through_s)
+    into_the_cut = Interrupt(after, lambda each: each.live([(int(each.clock_s) - through_s + 60, "b", 3)]))
+    world.go_on_with_batch(1000, interrupt=into_the_cut)
+    world.check(5)
+    world.write_lake()
+    world.run_batch(through_s)
+    document = world.ask(TOTALS, 1800, world.everything())
+    assert document["complete"]
+    counted = [point["values"]["events"] for point in document["points"] if point["dims"] == {"device_id": "b"}]
+    assert sum(counted) == sum(event.device == "b" for event in world.source)
 
 
 @pytest.fixture
