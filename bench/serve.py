@@ -86,7 +86,7 @@ def measure(
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """(case, its figures). After the first, which reads everything anew, every worker has seen nearly every device."""
     whole, latest = questions.of_devices(questions.whole_day), questions.of_devices(questions.latest)
-    top = [get(questions.top(place)) for place in (WINDOWS - 1, WINDOWS // 2 - 1)]
+    top, kept = ([get(questions.top(place))] for place in (WINDOWS - 1, WINDOWS // 2 - 1))
     label = f"{workers} worker{'s' if workers > 1 else ''}"
 
     def fast(requests: list[bytes], connections: int = CONNECTIONS) -> Callable[[], Measured]:
@@ -101,7 +101,8 @@ def measure(
         f"24 h at {RATE:,}/s": fixed(whole, RATE),
         "latest window": fast(latest),
         "latest, /kpi": fast(questions.of_devices(questions.kpi)),
-        "top 10 of all, at 10/s": fixed(top, 10),
+        "top 10 of all, open window, at 10/s": fixed(top, 10),
+        "top 10 of all, sealed window": fast(kept),
     }
     for name, run in cases.items():
         if name == "24 h":
@@ -165,8 +166,8 @@ def _goals(report: Report) -> None:
         report.at_most(f"24 h at {RATE:,} requests/s, 2 workers: p{percent} ms", goal, measured)
     best = max(rows[f"latest window, {label}"]["answers_per_s"] for label in ("1 worker", "2 workers"))
     report.at_least("latest window: answers/s, the better of 1 and 2 workers", 4_000, best)
-    measured = rows["top 10 of all, at 10/s, 2 workers"]["p95_ms"]
-    report.at_most("top 10 of all devices in one window: p95 ms", 30, measured)
+    measured = rows["top 10 of all, open window, at 10/s, 2 workers"]["p95_ms"]
+    report.at_most("top 10 of all devices in the open window, 2 workers: p95 ms", 30, measured)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ class SettledKey(NamedTuple):
     cut: int
     runs: tuple[Run, ...]
     writer: str | None
+    top: int | None = None
+    order_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +47,23 @@ class Tide:
 def settled_part(metric: Metric, query: Query, tide: Tide, missing: tuple[Missing, ...]) -> SettledKey | None:
     """The first part of the asked range that is settled; None when there is none.
 
-    A ranking needs all points at once, so nothing of it is. A part that no layer covers ends what can be kept of speed.
+    A ranking needs all points at once, so all of it is settled or nothing. A part that no layer covers ends what can be
+    kept of speed.
     """
-    if query.top is not None or query.order_by is not None:
-        return None
     start, end = query.span.start, query.span.end
     sealed = floor_to(tide.publication.sealed_through, query.window_s) if tide.publication else start
     trusted = not any(gap.reason in UNTRUSTED for gap in missing)
     closed = floor_to(tide.watermark, query.window_s) if trusted and tide.writer and tide.watermark else start
     edge = min(max(sealed, closed), end)
-    if edge <= start:
+    ranked = query.top is not None or query.order_by is not None
+    if edge <= start or (ranked and edge < end):
         return None
     cut = min(max(tide.publication.sealed_through, start), edge) if tide.publication else start
     runs = tide.publication.runs_in(Span(start, cut)) if tide.publication else ()
     writer = tide.writer if edge > cut else None
     filters = tuple(sorted(query.filters.items()))
-    return SettledKey(metric.family, query.window_s, Span(start, edge), filters, query.group_by, cut, runs, writer)
+    span, rank = Span(start, edge), (query.top, query.order_by)
+    return SettledKey(metric.family, query.window_s, span, filters, query.group_by, cut, runs, writer, *rank)
 
 
 class SettledParts:

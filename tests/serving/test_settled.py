@@ -13,6 +13,17 @@ from tidemark.windows import Span
 STARTS = [at("00:00") + 600 * k for k in range(6)]
 WATERMARK = at("00:50")
 
+QUESTIONS: list[dict[str, Any]] = [
+    {},
+    {"dim": "device_id:dev-1"},
+    {"window": "1h", "group_by": "device_id"},
+    {"top": "1"},
+    *(
+        {"top": top, "group_by": "device_id", "order_by": order, "to": "2026-01-01T00:20:00Z"}
+        for top, order in [("1", "avg_access"), ("1", "-avg_access"), ("2", "-avg_access"), ("1", None)]
+    ),
+]
+
 
 def numbers(answer: Any) -> list[int]:
     return [point["values"]["total_users"] for point in answer.json()["points"]]
@@ -28,6 +39,17 @@ def test_closed_windows_are_read_once_and_open_ones_every_time(stage: Stage) -> 
         assert numbers(ask(client, dim="device_id:dev-1")) == [1] * 6
         stage.stream(windows(2), watermark=WATERMARK, batch=2)
         assert numbers(ask(client, dim="device_id:dev-1")) == [1, 1, 1, 1, 1, 2]
+
+
+def test_a_ranking_is_read_once_when_all_of_it_is_settled(stage: Stage) -> None:
+    with stage.api() as client:
+        asked = {"top": "1", "group_by": "device_id"}
+        stage.stream(windows(1), watermark=WATERMARK)
+        assert numbers(ask(client, **asked)) == [1] * 6
+        assert numbers(ask(client, to="2026-01-01T00:50:00Z", **asked)) == [1] * 5
+        stage.stream(windows(2), watermark=WATERMARK, batch=2)
+        assert numbers(ask(client, **asked)) == [2] * 6, "a part of it is open"
+        assert numbers(ask(client, to="2026-01-01T00:50:00Z", **asked)) == [1] * 5
 
 
 @pytest.mark.parametrize("change", [{"epoch": 2}, {"checkpoint": "another"}])
@@ -78,7 +100,7 @@ def test_kept_parts_never_show(stage: Stage, seed: int) -> None:
                 through = at("00:00") + 600 * sealed
                 stage.seal(windows(100 + step, length=sealed), through, hot_from=at("00:00"))
             with stage.api() as fresh:
-                for asked in ({}, {"dim": "device_id:dev-1"}, {"window": "1h", "group_by": "device_id"}, {"top": "1"}):
+                for asked in QUESTIONS:
                     found, expected = (ask(client, **asked).json() for client in (old, fresh))
                     assert found | {"freshness_seconds": 0} == expected | {"freshness_seconds": 0}, (seed, step, asked)
 
