@@ -132,7 +132,7 @@ class Prober:
         self._connection.request("GET", path)
         reply = self._connection.getresponse()
         body = reply.read()
-        return reply.status == 200 and any(point["total_users"] == 1 for point in json.loads(body)["points"])
+        return reply.status == 200 and any(point["values"]["total_users"] == 1 for point in json.loads(body)["points"])
 
 
 def event(event_id: str, stamp: str, device: str) -> bytes:

@@ -15,8 +15,8 @@ from tidemark.windows import WINDOWS
 DeviceWindows = dict[tuple[int, str], tuple[int, int, int, int, float]]
 """(start, device) → (count, sum, min, max, avg) of access_count; start in epoch seconds."""
 _PER_DEVICE = """
-SELECT epoch(timestamp::TIMESTAMPTZ)::BIGINT // $length * $length, device_id, count(*), sum(access_count)::BIGINT,
-  min(access_count), max(access_count)
+SELECT epoch_us(timestamp::TIMESTAMPTZ) // ($length * 1000000) * $length, device_id, count(*),
+  sum(access_count)::BIGINT, min(access_count), max(access_count)
 FROM (SELECT DISTINCT ON (event_id) * FROM read_json($file, format = 'newline_delimited')) GROUP BY ALL ORDER BY 1, 2
 """
 

@@ -7,6 +7,7 @@ break them. Great Expectations is imported at the first gate, or beforehand by `
 import importlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,13 +25,14 @@ _DERIVED = "gate_column_"
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What one gate found; `failed` names each broken expectation in one line."""
+    """What one gate found; `failed` names each broken expectation in one line. `seconds`: what its checks cost."""
 
     stage: str
     name: str
     passed: bool
     failed: tuple[str, ...]
     evidence: Mapping[str, Any]
+    seconds: float = 0.0
 
     def row(self, checked_at: datetime) -> dict[str, Any]:
         """The gate as one row of `gold/_gates`; evidence as JSON."""
@@ -56,6 +58,7 @@ def run_gate(rows: "DataFrame", suite: SuiteSpec, stage: str, name: str) -> Gate
 
     `failed` lines read `silver.access: expect_column_values_to_be_between(access_count) failed: 3 of 1000 rows`.
     """
+    started = time.monotonic()
     missing = _missing_columns(rows, suite)
     if missing:
         return _without_columns(suite, stage, name, missing)
@@ -70,7 +73,7 @@ def run_gate(rows: "DataFrame", suite: SuiteSpec, stage: str, name: str) -> Gate
         failed.append(line)
         evidence.append({"expectation": line, "arguments": asked[at].arguments, "result": result})
     facts = {"suite": suite.name, "expectations": len(asked), "broken": evidence}
-    return GateResult(stage, name, not failed, tuple(failed), facts)
+    return GateResult(stage, name, not failed, tuple(failed), facts, time.monotonic() - started)
 
 
 def _missing_columns(rows: "DataFrame", suite: SuiteSpec) -> list[str]:

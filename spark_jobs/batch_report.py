@@ -1,6 +1,6 @@
 """What a batch tells at its end: one entry per contract and per metric, as a table for people or one JSON document."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -40,13 +40,17 @@ class MetricReport:
 
 @dataclass(slots=True)
 class BatchReport:
-    """Filled by the steps of the batch. `broken`: the first broken expectation of each gate that failed."""
+    """Filled by the steps of the batch. `broken`: the first broken expectation of each gate that failed.
+
+    `gate_seconds`: the part of `seconds` that Great Expectations' checks took, one after another.
+    """
 
     through: int
     contracts: dict[str, ContractReport] = field(default_factory=dict)
     metrics: dict[str, MetricReport] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    gate_seconds: float = 0.0
 
     @property
     def passed(self) -> bool:
@@ -61,7 +65,7 @@ class BatchReport:
         self.contracts[silver.contract] = ContractReport(
             silver.read, silver.added, silver.duplicates, silver.conflicts, silver.version
         )
-        self._add_broken(silver.gates)
+        self._add_gates(silver.gates)
 
     def add_metric(self, outcome: Outcome, parities: list[Parity]) -> None:
         plan, failed = outcome.plan, outcome.failed
@@ -79,16 +83,18 @@ class BatchReport:
             [line for gate in failed for line in gate.failed],
             _parity_words(parities),
         )
-        self._add_broken(outcome.gates)
+        self._add_gates(outcome.gates)
 
-    def _add_broken(self, results: Iterable[GateResult]) -> None:
+    def _add_gates(self, results: Sequence[GateResult]) -> None:
         self.broken += [gate.failed[0] for gate in results if not gate.passed]
+        self.gate_seconds += sum(gate.seconds for gate in results)
 
     def to_document(self) -> dict[str, Any]:
         return {
             "through": iso(self.through),
             "passed": self.passed,
             "seconds": round(self.seconds, 3),
+            "gate_seconds": round(self.gate_seconds, 3),
             "contracts": {name: asdict(each) for name, each in sorted(self.contracts.items())},
             "metrics": {name: asdict(each) for name, each in sorted(self.metrics.items())},
         }

@@ -1,0 +1,45 @@
+"""One metric's aggregates alone, by the batch's own plan: `python -m bench.aggregate access device_access`.
+
+Silver → groups → finished values, written into nothing, on a session that has done it before. Prints
+`{"seconds": …, "packed_seconds": …}`; packed: with the partials as bytes.
+"""
+
+import json
+import sys
+import time
+
+from pyspark.sql import DataFrame
+
+from conf.settings import PACKAGED, load_settings
+from runtime.spark_session import build_session
+from spark_jobs.build_gold import group_events, pack_rows, shape_rows
+from spark_jobs.event_columns import with_event_columns
+from tidemark.keys import LakeTables
+from tidemark.metrics.registry import load_registry
+
+WARM_UP = 2
+
+
+def main(contract: str, name: str) -> None:
+    settings = load_settings()
+    registry = load_registry(settings.definition_folders, PACKAGED)
+    contracts, metric = registry.contracts[contract], registry.metrics[name]
+    spark = build_session("tidemark-bench", settings)
+    silver = spark.read.format("delta").load(LakeTables(settings.lake_uri).silver(contract))
+    groups = group_events(with_event_columns(silver, contracts), metric, contracts.newest.event_time)
+    shaped = shape_rows(groups, metric, 1)
+    plain = shaped.drop(*(column for column in shaped.columns if column.startswith("state_")))
+    seconds = [_seconds(plain) for _ in range(WARM_UP + 1)][-1]
+    packed = [_seconds(pack_rows(shaped, metric)) for _ in range(WARM_UP)][-1]
+    spark.stop()
+    print(json.dumps({"seconds": seconds, "packed_seconds": packed}))
+
+
+def _seconds(frame: DataFrame) -> float:
+    started = time.monotonic()
+    frame.write.format("noop").mode("overwrite").save()
+    return time.monotonic() - started
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])

@@ -1,0 +1,148 @@
+"""The batch: seconds from bronze to published, its gates' share, a second sealing after late events, and peers.
+
+Access events of one day, 10,000 devices, `device_access` at 10m and 30m. `tidemark batch` is measured as a whole (its
+own clock, without the start of the JVM). Beside it the aggregates alone, over the same silver files: Spark warm, in
+one process, with the product's own plan, and DuckDB; and the whole job written by hand in DuckDB: read bronze, keep the
+first of each id, aggregate, write Parquet.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from deltalake import DeltaTable
+
+from bench.deployment import TIDEMARK, Deployment
+from bench.report import Report
+from conf.settings import PACKAGED
+from tidemark.keys import LakeTables
+from tidemark.windows import iso
+
+DAY_S = 86_400
+LATE_SHARE = 0.01
+REFERENCE = 10_000_000
+_FIRST = (
+    "SELECT * FROM bronze QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY received_at, source_offset) = 1"
+)
+_GROUPS = """
+SELECT length, epoch_us(timestamp) // (length * 1000000) * length AS start, device_id,
+       avg(access_count) AS avg_access, count(*) AS total_users
+FROM events, (VALUES (600), (1800)) AS windows (length) GROUP BY ALL
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000_000, 10_000_000], help="events; add 50000000")
+    parser.add_argument("--runs", type=int, default=3)
+    asked = parser.parse_args()
+    report = Report("batch", "access events of one day, 10,000 devices, device_access at 10m and 30m")
+    for size in asked.sizes:
+        measure(size, asked.runs, report, has_goals=size == REFERENCE or len(asked.sizes) == 1)
+    report.finish()
+
+
+def measure(size: int, runs: int, report: Report, *, has_goals: bool) -> None:
+    """All cases over `size` events, alternating."""
+    midnight = int(time.time()) // DAY_S * DAY_S
+    with Deployment() as deployment:
+        deployment.environment["TIDEMARK_DEFINITIONS"] = str(_definitions(deployment.folder))
+        fill(deployment, size, midnight - DAY_S)
+        kept = deployment.folder / "kept"
+        deployment.home.rename(kept)
+        seen: dict[str, list[float]] = {}
+        for _ in range(runs):
+            deployment.empty()
+            shutil.copytree(kept, deployment.home, dirs_exist_ok=True)
+            for name, seconds in one_run(deployment, size, midnight).items():
+                seen.setdefault(name, []).append(seconds)
+    row: dict[str, Any] = {"events": size}
+    for name, values in seen.items():
+        row[name] = report.sample(f"{size:,}: {name}", values, 2)
+    report.rows.append(row)
+    if has_goals:
+        report.at_most(
+            "aggregates alone: times DuckDB", 3, round(row["spark_aggregate_s"] / row["duckdb_aggregate_s"], 2)
+        )
+        report.at_most("gates: share of the batch", 0.25, round(row["gates_s"] / row["batch_s"], 3))
+        report.at_most("sealing again after 1 % late: share", 0.15, round(row["reseal_s"] / row["batch_s"], 3))
+
+
+def one_run(deployment: Deployment, size: int, midnight: int) -> dict[str, float]:
+    """Seconds by case; ends the benchmark when a number is wrong."""
+    first = batch(deployment, midnight)
+    found = {"batch_s": first["seconds"], "gates_s": first["gate_seconds"]}
+    tables = LakeTables(str(deployment.home / "lake"))
+    found["spark_aggregate_s"] = deployment.module("bench.aggregate", "access", "device_access")["seconds"]
+    found["duckdb_aggregate_s"], groups = by_duckdb(tables.silver("access"), _GROUPS)
+    assert groups == first["metrics"]["device_access"]["rows"], f"{groups} groups, gold has {first['metrics']}"
+    found["duckdb_whole_s"], again = by_duckdb(
+        tables.bronze_events("access"), _GROUPS.replace("events,", f"({_FIRST}) AS events,")
+    )
+    assert again == groups
+    late = deployment.folder / "late.ndjson"
+    simulate(late, round(size * LATE_SHARE), midnight - DAY_S, seed=2)
+    take(deployment, late)
+    second = batch(deployment, midnight)
+    assert second["contracts"]["access"]["added"] == round(size * LATE_SHARE)
+    return {**found, "reseal_s": second["seconds"]}
+
+
+def fill(deployment: Deployment, size: int, start: int) -> None:
+    """`size` events in bronze."""
+    file = deployment.folder / "day.ndjson"
+    simulate(file, size, start, seed=1)
+    take(deployment, file)
+    file.unlink()
+
+
+def simulate(file: Path, size: int, start: int, *, seed: int) -> None:
+    """A day of traffic as a file."""
+    file.unlink(missing_ok=True)
+    given = ["--rate", str(size / DAY_S), "--seconds", str(DAY_S), "--seed", str(seed), "--keys", "10000"]
+    command = [str(TIDEMARK), "simulate", "access", *given, "--start", iso(start), "--to", str(file)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={"TIDEMARK_HOME": str(file.parent / "made")})
+
+
+def take(deployment: Deployment, file: Path) -> None:
+    """The file's records through the source into bronze; no speed views."""
+    deployment.run("ingest", "access", str(file))
+    deployment.module("bench.lanes", "access", "lake")
+
+
+def batch(deployment: Deployment, midnight: int) -> dict[str, Any]:
+    """The document of `tidemark batch --json`."""
+    printed = deployment.output([str(TIDEMARK), "batch", "--through", iso(midnight), "--json"], 3600)
+    found: dict[str, Any] = json.loads(printed[printed.index("{") :])
+    return found
+
+
+def by_duckdb(table: str, groups: str) -> tuple[float, int]:
+    """(seconds, groups) of an aggregation over a Delta table's files, written as Parquet into nothing."""
+    with duckdb.connect() as connection:
+        files = [uri.removeprefix("file://") for uri in DeltaTable(table).file_uris()]
+        connection.execute("SET threads = 2")
+        connection.execute(f"CREATE VIEW bronze AS SELECT * FROM read_parquet({files})")
+        connection.execute("CREATE VIEW events AS SELECT * FROM bronze")
+        started = time.monotonic()
+        count = connection.execute(f"SELECT count(*), sum(avg_access) FROM ({groups})").fetchone()
+        seconds = time.monotonic() - started
+    assert count is not None
+    return seconds, int(count[0])
+
+
+def _definitions(folder: Path) -> Path:
+    """The access contract and its one metric: the other packs have no events here."""
+    place = folder / "definitions"
+    (place / "metrics").mkdir(parents=True)
+    shutil.copy(PACKAGED / "metrics" / "device_access.yaml", place / "metrics")
+    return place
+
+
+if __name__ == "__main__":
+    main()
