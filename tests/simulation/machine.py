@@ -71,13 +71,17 @@ MISHAPS: dict[str, Happening] = {
 }
 
 
+early = st.sampled_from([0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 8, 12])
+"""Step 1 of a batch lies between computing and writing: where a writer that hangs does most harm."""
+counts = st.integers(0, 3)
+
+
 def interrupts(faults: dict[str, Happening]) -> st.SearchStrategy[Interrupt | None]:
     """Mostly none; else a fault after some steps of the writer."""
-    some = st.builds(lambda after, name: Interrupt(after, faults[name]), st.integers(0, 12), st.sampled_from([*faults]))
+    some = st.builds(lambda after, name: Interrupt(after, faults[name]), early, st.sampled_from([*faults]))
     return st.none() | some
 
 
-counts = st.integers(0, 3)
 batches_of_events = st.lists(st.tuples(st.sampled_from(AGES_S), st.sampled_from("ab"), counts), min_size=1, max_size=4)
 seldom = st.sampled_from([False, False, False, False, True])
 
@@ -104,6 +108,10 @@ class Deployment(RuleBasedStateMachine):
     @rule(events=batches_of_events, interrupt=interrupts(FAULTS))
     def live(self, events: list[tuple[int, str, int]], interrupt: Interrupt | None) -> None:
         self.world.live(events, interrupt=interrupt)
+
+    @rule(events=batches_of_events, afresh=st.booleans())
+    def hang(self, events: list[tuple[int, str, int]], afresh: bool) -> None:
+        self.world.live(events, interrupt=Interrupt(1, lambda world: world.take_over(fresh=afresh)))
 
     @rule(events=batches_of_events, upto=st.integers(0, 3))
     def fall_behind(self, events: list[tuple[int, str, int]], upto: int) -> None:
