@@ -73,13 +73,13 @@ class Watch(threading.Thread):
 
     def _read(self):
         job = self._get("")["jobs"][0]["id"]
-        source = next(v for v in self._get(f"/{job}")["vertices"] if v["name"].startswith("Source"))
+        source = self._get(f"/{job}")["vertices"][0]
         if source["status"] == "RUNNING" and not self.running:
             self.running = time.time()
         metrics = f"/{job}/vertices/{source['id']}/subtasks/metrics"
-        names = [each["id"] for each in self._get(metrics) if each["id"].endswith(".numRecordsIn")]
-        names = sorted(name for name in names if name.startswith("Source"))[:1]
-        return int(self._get(f"{metrics}?get={names[0]}&agg=sum")[0]["sum"])
+        names = [each["id"] for each in self._get(metrics)]
+        counts = [name for name in names if "events" in name and name.endswith((".numRecordsIn", ".numRecordsOut"))]
+        return int(self._get(f"{metrics}?get={min(counts)}&agg=sum")[0]["sum"])
 
     def _get(self, path):
         with urllib.request.urlopen(self._url + path, timeout=2) as reply:
