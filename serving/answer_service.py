@@ -126,6 +126,8 @@ class AnswerService:
             return SpeedState(progress, head.alive, None, head.late)
         try:
             backlog = (await self._backlogs.of(metric.contract, metric.lane, progress)).records
+            if progress is None and backlog == 0:
+                backlog = await self._backlogs.ever_came(metric.contract)
         except Fault:
             return SpeedState(progress, head.alive, None, head.late)
         return SpeedState(progress, head.alive, backlog, head.late)

@@ -29,6 +29,10 @@ class Backlogs:
         self._looks[contract, lane] = (time.monotonic(), mark, backlog)
         return backlog
 
+    async def ever_came(self, contract: str) -> int:
+        """Records ever appended. Trap: an empty source may be one from which all was read and cleaned away."""
+        return await asyncio.to_thread(self._source_of(contract).appended_ever)
+
     def forget(self, contract: str) -> None:
         """After an append through this process: the next question looks again."""
         for key in [key for key in self._looks if key[0] == contract]:

@@ -38,10 +38,12 @@ _TIMEOUT_S = 30
 _WRITE = """
 local fence = redis.call('GET', KEYS[1])
 if not fence then return redis.error_reply('LOST no fence') end
-local epoch, batch = string.match(fence, '^(%-?%d+):(%-?%d+):')
+local epoch, batch, holder = string.match(fence, '^(%-?%d+):(%-?%d+):(.*)$')
 epoch, batch = tonumber(epoch), tonumber(batch)
 local mine_e, mine_b, number = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
 if epoch > mine_e or (epoch == mine_e and batch > mine_b) then return redis.error_reply('STALE ' .. fence) end
+-- Two checkpoints may claim the same epoch when Redis was emptied in between: whoever holds the fence came later.
+if epoch == mine_e and holder ~= ARGV[3] then return redis.error_reply('STALE ' .. fence) end
 if epoch < mine_e or batch < mine_b - 1 then return redis.error_reply('LOST ' .. fence) end
 local under_way = ARGV[1] .. ':' .. ARGV[2] .. ':'
 if number > 1 then
@@ -132,7 +134,11 @@ class FencedWriter:
         back from an older copy. StaleWriter when a newer writer has taken over."""
         written = self._written
         fence = self.fence()
-        if fence is not None and fence.epoch > self.epoch:
+        if (
+            fence is not None
+            and (fence.epoch, fence.checkpoint) != (self.epoch, self.checkpoint)
+            and fence.epoch >= self.epoch
+        ):
             raise StaleWriter(f"{self.contract}/{self.lane}: a newer stream has taken over, epoch {fence.epoch}")
         return fence is not None and fence.epoch == self.epoch and fence.batch >= written
 

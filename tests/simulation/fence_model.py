@@ -29,7 +29,7 @@ class FenceModel:
         """One script of a batch. `argv`: epoch, batch, checkpoint, number, is last, then counted commands."""
         fence_key, step_key = names
         mine_e, mine_b, checkpoint, number, is_last = int(argv[0]), int(argv[1]), argv[2], int(argv[3]), int(argv[4])
-        self._check_fence(strings.get(fence_key), mine_e, mine_b)
+        self._check_fence(strings.get(fence_key), mine_e, mine_b, checkpoint)
         under_way = f"{mine_e}:{mine_b}:"
         if self.checks_steps and number > 1:
             step = strings.get(step_key, b"").decode()
@@ -46,11 +46,14 @@ class FenceModel:
             strings[fence_key] = f"{under_way}{checkpoint}".encode()
         return 1
 
-    def _check_fence(self, held: bytes | None, mine_e: int, mine_b: int) -> None:
+    def _check_fence(self, held: bytes | None, mine_e: int, mine_b: int, checkpoint: str) -> None:
         if held is None:
             raise Refused("LOST no fence")
         epoch, batch = (int(part) for part in held.split(b":")[:2])
+        holder = held.decode().split(":", 2)[2]
         if self.refuses_stale and (epoch > mine_e or (epoch == mine_e and batch > mine_b)):
+            raise Refused(f"STALE {held.decode()}")
+        if self.refuses_stale and epoch == mine_e and holder != checkpoint:
             raise Refused(f"STALE {held.decode()}")
         if self.refuses_lost and (epoch < mine_e or batch < mine_b - 1):
             raise Refused(f"LOST {held.decode()}")

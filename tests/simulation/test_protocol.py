@@ -139,3 +139,23 @@ def test_after_the_clock_was_set_back_the_next_batch_is_as_of_now(set_back: Worl
     assert progress is not None
     assert progress.as_of <= set_back.clock_s
     assert set_back.ask(TOTALS, 600, set_back.everything())["complete"]
+
+
+def test_an_emptied_source_and_an_emptied_redis_are_not_nothing_ever_came(world: World) -> None:
+    world.live([(0, "a", 1)])
+    world.write_lake()
+    world.clean_source()
+    world.kill()
+    world.lose_redis()
+    world.advance(60)
+    assert not world.ask(TOTALS, 600, world.everything())["complete"]
+
+
+def test_two_checkpoints_that_claimed_the_same_epoch_of_an_emptied_redis_are_told_apart(world: World) -> None:
+    def emptied(each: World) -> None:
+        each.lose_redis()
+        each.take_over(fresh=True)
+
+    world.live([(0, "a", 1), (300, "b", 2)])
+    world.live([(0, "a", 0)], interrupt=Interrupt(1, emptied))
+    world.check(5)
