@@ -24,7 +24,7 @@ PEERS = (
     Peer("Kafka Streams", "kafka_streams", updates=True),
     Peer("PyFlink, file sink", "pyflink", ("file",), files=True),
     Peer("PyFlink, Redis at close", "pyflink", ("redis",)),
-    Peer("PyFlink, Redis updated", "pyflink", ("updates",), updates=True),
+    Peer("PyFlink, Redis updated", "pyflink", ("updates",), share=0.2, updates=True),
     Peer("Quix Streams", "quix", share=0.2, updates=True),
 )
 FEAST = Peer("Feast", "feast")
