@@ -35,6 +35,12 @@ class _History:
     outages: int = 0
     last_s: float = 0.0
     again_at_s: float | None = None
+    trouble: str | None = None
+    """What a disk said. A library that Java could not unpack fails later attempts without a word of the disk."""
+
+    def told(self, error: BaseException) -> str:
+        last = describe(error)
+        return last if self.trouble in (None, last) else f"{self.trouble}; last: {last}"
 
 
 class Restarts:
@@ -72,7 +78,9 @@ class Restarts:
         history = self._histories.setdefault(lane.lane, _History())
         if now_s - history.last_s > FORGET_S:
             history.failures = history.outages = 0
+            history.trouble = None
         history.last_s = now_s
+        history.trouble = storage_trouble(error) or history.trouble
         damage = find_damage(lane.checkpoint, error)
         if not once and is_outage(error):
             history.outages += 1
@@ -82,7 +90,7 @@ class Restarts:
         else:
             history.failures += 1
             if history.failures >= LIMIT:
-                failed = QueryFailed(f"{lane.name} failed {history.failures} times: {describe(error)}")
+                failed = QueryFailed(f"{lane.name} failed {history.failures} times: {history.told(error)}")
                 raise (damage or failed) from error
             wait_s = FIRST_WAIT_S * 2 ** (history.failures - 1)
         history.again_at_s = now_s + wait_s

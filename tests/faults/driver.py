@@ -7,6 +7,7 @@ machine that hangs.
 """
 
 import functools
+import itertools
 import os
 import signal
 import sys
@@ -34,16 +35,15 @@ def arm(place: str) -> None:
 
 
 def _deadly(function: Callable[..., Any], nth: int, when: str) -> Callable[..., Any]:
-    calls = 0
+    numbers = itertools.count(1)
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == nth and when != "after":
+        number = next(numbers)  # of this call: others may begin before it returns
+        if number == nth and when != "after":
             os.kill(os.getpid(), signal.SIGSTOP if when == "stop" else signal.SIGKILL)
         result = function(*args, **kwargs)
-        if calls == nth and when == "after":
+        if number == nth and when == "after":
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 

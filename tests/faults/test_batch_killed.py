@@ -12,6 +12,11 @@ from tidemark.windows import iso
 pytestmark = [pytest.mark.spark, pytest.mark.fault]
 
 CHAINS = {
+    "silver": [
+        "spark_jobs.build_silver:write_conflicts@1:before",
+        "spark_jobs.build_silver:write_conflicts@1:after",
+        "spark_jobs.build_silver:write_silver@1:after",
+    ],
     "after": [
         "spark_jobs.publish:point_to@1:after",
         "spark_jobs.publish:forget_late@1:before",

@@ -62,6 +62,17 @@ def test_a_failure_of_its_own_is_given_up(error: Exception) -> None:
         run(error)
 
 
+def test_a_full_disk_is_told_also_when_later_attempts_fail_of_what_it_left() -> None:
+    """Java cannot use a class again whose library it could not unpack."""
+    lane = Lane(OSError("Cannot unpack libzstd: No space left on device"))
+    restarts = Restarts()
+    restarts._failed(lane, lane.error, once=False)  # type: ignore[arg-type]
+    for _ in range(LIMIT - 2):
+        restarts._failed(lane, RuntimeError("Could not initialize class"), once=False)  # type: ignore[arg-type]
+    with pytest.raises(QueryFailed, match=r"the disk is full: .*; last: .*Could not initialize class"):
+        restarts._failed(lane, RuntimeError("Could not initialize class"), once=False)  # type: ignore[arg-type]
+
+
 def test_once_does_not_wait_for_ever() -> None:
     with pytest.raises(QueryFailed):
         run(ViewsUnavailable("Redis does not answer"), once=True)
