@@ -30,7 +30,6 @@ PLACES = (
     "streaming.lake_writer:LakeWriter._append@1:before",
     "streaming.lake_writer:LakeWriter._append@1:after",
     "streaming.lake_writer:LakeWriter._append@2:after",
-    "streaming.lake_writer:LakeWriter._append@3:after",
     "streaming.lake_writer:LakeWriter._count@1:before",
     "streaming.lake_writer:LakeWriter._count@2:after",
 )
