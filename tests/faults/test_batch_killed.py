@@ -17,6 +17,11 @@ CHAINS = {
         "spark_jobs.build_silver:write_conflicts@1:after",
         "spark_jobs.build_silver:write_silver@1:after",
     ],
+    "gold": [
+        "spark_jobs.build_gold:write_gold@1:after",
+        "spark_jobs.build_gold:write_gold@2:after",
+        "spark_jobs.gates:expect_gold@2:before",
+    ],
     "after": [
         "spark_jobs.publish:point_to@1:after",
         "spark_jobs.publish:forget_late@1:before",
