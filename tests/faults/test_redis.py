@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from conf.settings import Settings
-from tests.faults.redis_faults import RedisServer, free_port
+from tests.faults.redis_faults import MovingName, RedisServer, free_port
 from tests.faults.rig import Driver, Rig, wait_for
 from tidemark import keys
 from tidemark.progress import Fence
@@ -131,3 +131,74 @@ def test_a_stopped_redis_is_waited_for(settings: Settings, tmp_path: Path, serve
     rig.assert_conserved()
     rig.assert_bronze_exact()
     print(f"Redis away for {seconds} s: exact {caught_up_s:.1f} s after its return")
+
+
+def test_an_emptied_redis_is_filled_again_by_the_running_stream_and_by_the_command(
+    settings: Settings, tmp_path: Path, server: RedisServer
+) -> None:
+    rig = rig_on(settings, tmp_path, server.url)
+    produce(rig, 2)
+    with rig.stream() as driver:
+        rig.wait_exact()
+        driver.pause()
+        server.ask("FLUSHALL")
+        found = rig.answer("10m", START, START + 3600)
+        assert not found["complete"]
+        assert (found["points"], {gap["reason"] for gap in found["missing"]}) == ([], {"speed_unavailable"})
+        driver.resume()
+        restored_s = rig.wait_exact()
+        # The lake writer has nothing to write, yet its record comes back: without it all would look unread.
+        wait_for(lambda: rig.status()["lag_seconds"] == 0, 30, lambda: str(rig.status()))
+        assert driver.stop() == 0, driver.text()[-4000:]
+    server.ask("FLUSHALL")
+    assert not rig.answer("10m", START, START + 3600)["complete"]
+    with rig.command("rebuild-speed") as command:
+        assert command.wait() == 0, command.text()
+    rig.assert_exact()
+    print(f"FLUSHALL: exact {restored_s:.1f} s later")
+
+
+@pytest.mark.long
+def test_an_older_snapshot_is_noticed_by_the_next_stream(
+    settings: Settings, tmp_path: Path, rdb_server: RedisServer
+) -> None:
+    rig = rig_on(settings, tmp_path, rdb_server.url)
+    produce(rig, 5)
+    rig.drain()
+    snapshot = rdb_server.keep_snapshot()
+    produce(rig, 6, minutes=6, after_minutes=6)
+    rig.drain()
+    rig.assert_exact()
+    rdb_server.go_back_to(snapshot)
+    found = rig.answer("10m", START, START + 3600)
+    assert {gap["reason"] for gap in found["missing"]} == {"speed_stopped"}
+    rig.drain()
+    rig.assert_exact()
+
+
+@pytest.mark.long
+def test_a_promoted_replica_without_the_last_writes_is_filled_up(
+    settings: Settings, tmp_path: Path, server: RedisServer
+) -> None:
+    name, replica = MovingName(server.port), RedisServer(tmp_path / "replica").start()
+    rig = rig_on(settings, tmp_path, name.url)
+    produce(rig, 9)
+    try:
+        with rig.stream() as driver:
+            rig.wait_exact()
+            replica.ask("REPLICAOF", "127.0.0.1", server.port)
+            wait_for(lambda: replica.client().info("replication")["master_link_status"] == "up", 30)  # type: ignore[index]
+            wait_for(lambda: fence(replica) == fence(server), 30)
+            replica.ask("REPLICAOF", "NO", "ONE")
+            produce(rig, 10, minutes=6, after_minutes=6)
+            rig.wait_exact()
+            assert fence(replica).batch < fence(server).batch
+            server.kill()
+            name.move_to(replica.port)
+            moved_s = rig.wait_exact()
+            assert driver.stop() == 0, driver.text()[-4000:]
+        rig.assert_conserved()
+        print(f"promoted replica: exact {moved_s:.1f} s after the name had moved")
+    finally:
+        name.close()
+        replica.stop()
