@@ -19,6 +19,7 @@ class PeakMemory(AbstractContextManager["PeakMemory"]):
 
     def __init__(self, driver: Driver) -> None:
         self.bytes = 0
+        self.parts: list[tuple[str, int]] = []
         self._process = psutil.Process(driver.process.pid)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -37,9 +38,11 @@ class PeakMemory(AbstractContextManager["PeakMemory"]):
 
     def _sample(self) -> None:
         while not self._ended.wait(_EVERY_S):
-            resident = 0
+            resident, parts = 0, []
             with suppress(psutil.Error):
                 for each in (self._process, *self._process.children(recursive=True)):
                     with suppress(psutil.Error):
+                        parts.append((each.name(), each.memory_info().rss // MIB))
                         resident += each.memory_info().rss
-            self.bytes = max(self.bytes, resident)
+            if resident > self.bytes:
+                self.bytes, self.parts = resident, parts

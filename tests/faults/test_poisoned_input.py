@@ -1,4 +1,4 @@
-"""Poisoned input: records of 10 MB, nearly all traffic on one key, events of five years ago and of next year.
+"""Poisoned input: nothing but invalid records, records of 10 MB, nearly all traffic on one key, events of other years.
 
 (R) and (C) hold, and the memory of the stream stays within its bound.
 """
@@ -92,7 +92,7 @@ def drain(rig: Rig, seconds: float = 300) -> int:
     """`stream --once` to its end; the most memory it took, in MiB, which is within the bound."""
     with rig.stream("--once") as driver, PeakMemory(driver) as peak:
         assert driver.wait(seconds) == 0, driver.text()[-4000:]
-    print(f"stream: {peak.mib} MiB at most")
+    print(f"stream: {peak.mib} MiB at most {peak.parts}")
     assert 0 < peak.mib < DRIVER_MIB
     return peak.mib
 
@@ -137,6 +137,21 @@ def test_every_kind_of_poison_at_once(rig: Rig) -> None:
     seal(rig, NOW + HOUR)
     assert_exact(rig)
     assert_kept(rig, refused)
+
+
+@pytest.mark.long
+def test_nothing_but_invalid_records(rig: Rig) -> None:
+    with rig.produce(100, HOUR, 2, "--invalid", "1", start=NOW) as producer:
+        assert producer.wait() == 0, producer.text()
+    drain(rig)
+    assert_kept(rig, 100 * HOUR)
+    assert rig.answer("10m", NOW, NOW + HOUR)["points"] == []
+    send(rig, ordinary(0, 2_000))
+    drain(rig)
+    assert_exact(rig)
+    seal(rig, NOW + HOUR)
+    assert_exact(rig)
+    assert_kept(rig, 100 * HOUR)
 
 
 def _by_hour(events: list[Event]) -> dict[int, list[Event]]:
