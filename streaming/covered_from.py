@@ -29,12 +29,11 @@ class Unseen:
 def unseen_by_new(commit: Commit | None, source: Source, contract: Contract, delay_s: int, now_s: float) -> Unseen:
     """What a family that starts with the next batch will not see.
 
-    Before the first commit: only what was cleaned out of the source. Later: everything committed; its newest event
-    lies below the committed watermark + the longest delay ever used + one bucket.
+    Until a committed batch has counted an event: only what was cleaned out of the source. Later: everything committed;
+    its newest event lies below the committed watermark + the longest delay ever used + one bucket.
     """
-    if commit is not None:
-        seen = commit.next_watermark_s > 0
-        return Unseen(commit.next_watermark_s + delay_s + bucket_s(contract) if seen else None)
+    if commit is not None and commit.next_watermark_s > 0:
+        return Unseen(commit.next_watermark_s + delay_s + bucket_s(contract))
     if source.removed_ever() == 0:
         return Unseen(None)
     stored = source.backlog(None)

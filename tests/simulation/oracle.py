@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from streaming.covered_from import MAX_AHEAD_S
 from tests.simulation.definitions import merged, shown
 from tests.simulation.engine import DELAY_S, consumed
 from tidemark.dims import encode_dims
 from tidemark.merge import base_window
 from tidemark.metrics.model import Metric
 from tidemark.progress import Progress
-from tidemark.windows import Span, floor_to
+from tidemark.windows import Span, ceil_to, floor_to
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -146,11 +147,15 @@ def expected_gaps(world: "World", metric: Metric, document: Mapping[str, Any]) -
 
     Excused are windows in which late events were left to a batch that has not come, and, after something was lost,
     what lies below the watermark or the newest event's hour: views that went with it until the batch has sealed them.
+    On a cleaned source also what an event that is gone from it may have counted in: one up to `MAX_AHEAD_S` ahead.
     """
     newest = max((event.at_s for event in world.source), default=0)
     lost_below = (
         floor_to(newest, metric.granule_s) + metric.granule_s + DELAY_S if world.losses or world.redefined else 0
     )
+    if lost_below and world.cleaned:
+        oldest_s = min((event.received_s for event in world.source[world.cleaned :]), default=world.clock_s)
+        lost_below = max(lost_below, ceil_to(oldest_s + MAX_AHEAD_S, metric.granule_s))
     unexcused = []
     for gap in document["missing"]:
         excused = gap["reason"] == "late" or (gap["reason"] == "not_covered" and _at(gap["to"]) <= lost_below)

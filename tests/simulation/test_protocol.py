@@ -10,7 +10,7 @@ import pytest
 from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.simulation.definitions import TOTALS
+from tests.simulation.definitions import PEAKS, TOTALS
 from tests.simulation.machine import Deployment
 from tests.simulation.profiles import of_runs
 from tests.simulation.world import Interrupt, World
@@ -158,4 +158,20 @@ def test_two_checkpoints_that_claimed_the_same_epoch_of_an_emptied_redis_are_tol
 
     world.live([(0, "a", 1), (300, "b", 2)])
     world.live([(0, "a", 0)], interrupt=Interrupt(1, emptied))
+    world.check(5)
+
+
+def test_a_metric_added_after_a_first_batch_without_events_does_not_cover_what_was_cleaned(world: World) -> None:
+    """A new checkpoint on a cleaned source: its first batch counted nothing, and the metric passed for whole."""
+    world.live([(0, "a", 1), (300, "b", 2)])
+    world.kill()
+    world.metrics, world.redefined = (TOTALS,), True
+    world.start()
+    world.write_lake()
+    world.clean_source()
+    world.new_checkpoint()
+    world.live([(0, "a", 0)], upto=0)
+    world.kill()
+    world.start((TOTALS, PEAKS))
+    world.tick()
     world.check(5)
