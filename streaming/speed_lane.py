@@ -188,6 +188,7 @@ class SpeedLane(QueryLane):
         )
 
     def handle(self, frame: DataFrame, query: StreamingQuery, batch: int) -> None:
+        # All slots, also those that no metric reads: what is not selected, Spark takes out of the state's schema, too.
         rows = frame.toArrow()
         facts = read_batch_facts(query, batch)
         self._remember_late(facts)

@@ -33,11 +33,12 @@ class ViewRows:
         if rows.num_rows == 0:
             return
         for family in pc.unique(rows["family"]).to_pylist():
-            mine = rows.filter(pc.equal(rows["family"], family))
+            is_mine = pc.equal(rows["family"], family)
             if family == EVENTS_FAMILY:
-                yield from self._accepted(mine)
+                yield from self._accepted(rows.select(["start", "long_sum0"]).filter(is_mine))
             elif family in self._families:
-                yield from self._families[family].commands(mine)
+                metric = self._families[family]
+                yield from metric.commands(rows.select(metric.columns).filter(is_mine))
 
     def _accepted(self, rows: pa.Table) -> Iterator[Command]:
         key = keys.accepted(self._contract)
@@ -54,6 +55,9 @@ class MetricRows:
         self._codec = PartialCodec(metric)
         parts = sorted({placement.part for placement in place(metric)})
         self._columns = [(part, unslot(metric, part)) for part in parts]
+        slots = {output for _, names in self._columns for output in names.values()}
+        self.columns = ["part", "wlen", "start", "dims_key", *sorted(slots)]
+        """Of the state's rows, those that this metric reads; a batch may bring a million of them."""
 
     def commands(self, rows: pa.Table) -> Iterator[Command]:
         """HSET and ZADD per touched window, then what the metric publishes."""

@@ -10,7 +10,8 @@ from intake.position import SEGMENTS, Position
 
 _SCHEMA = "value binary, received_at timestamp"
 _POSITION = "source string, source_partition int, source_offset bigint"
-_MAX_BATCH_BYTES = 128 * 1024 * 1024
+_MAX_BATCH_BYTES = 16 * 1024 * 1024
+"""Of packed segments: some 500,000 small records, whose rows of changed windows the driver collects at once."""
 _FOR_EVER = "36500d"
 """Trap: the default maxFileAge of 7 days silently skips segments that are older than the newest one by that much."""
 

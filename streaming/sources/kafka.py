@@ -9,7 +9,8 @@ from conf.settings import Settings
 from intake.position import Position
 from tidemark.errors import SettingsError
 
-_MAX_BATCH_RECORDS = 1_000_000
+_MAX_BATCH_RECORDS = 500_000
+"""What bounds a micro-batch's memory: a record changes at most one row per metric and window length."""
 _EARLIEST = -2
 """Spark's word for a partition's beginning."""
 

@@ -202,3 +202,14 @@ async def _answer(rig: Rig, asked: Asked) -> dict[str, Any]:
 def _write(path: Path, lines: Iterable[bytes]) -> None:
     with path.open("wb") as file:
         file.writelines(line + b"\n" for line in lines)
+
+
+@pytest.mark.long
+def test_a_million_keys(rig: Rig) -> None:
+    send(rig, ordinary(0, 1_000_000, devices=1_000_000))
+    devices = [f"d-{n}" for n in range(0, 1_000_000, 99_999)]
+    drain(rig, most_mib=LARGE_MIB)
+    assert_exact(rig, devices)
+    seal(rig, NOW + HOUR)
+    assert_exact(rig, devices)
+    assert_kept(rig, 0)
