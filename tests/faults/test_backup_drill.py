@@ -50,6 +50,7 @@ def test_everything_but_the_backup_is_destroyed(
         rig.batch(T0 + 2 * HOUR)
         rig.assert_exact()
         counts = rig.assert_conserved()
+        assert rig.assert_bronze_exact() == counts["received"], "what the backup held was read a second time"
         figures = {
             "backup_seconds": backup["seconds"],
             "backup_bytes": backup["bytes"],

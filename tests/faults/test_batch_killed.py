@@ -22,10 +22,20 @@ CHAINS = {
         "spark_jobs.build_gold:write_gold@2:after",
         "spark_jobs.gates:expect_gold@2:before",
     ],
+    "publish": [
+        "spark_jobs.nightly:append_rows@1:after",
+        "spark_jobs.nightly:replace_parity@1:after",
+        "spark_jobs.hot_views:_write_hash@3:after",
+        "spark_jobs.publish:commit_publications@1:before",
+        "spark_jobs.publish:commit_publications@1:after",
+        "spark_jobs.publish:point_to@1:before",
+        "spark_jobs.late_ledger:_write@1:after",
+    ],
     "after": [
         "spark_jobs.publish:point_to@1:after",
         "spark_jobs.publish:forget_late@1:before",
     ],
+    "values": ["spark_jobs.publish:publish_values@2:before"],
 }
 """Each run dies at the next place, on what the one before it has left. The last run is not disturbed."""
 

@@ -133,6 +133,9 @@ def assert_only_these_were_computed(
     ("contract", "seed", "nights"),
     [
         ("access", 1, 1),
+        pytest.param("orders", 2, 2, marks=pytest.mark.long),
+        pytest.param("clickstream", 3, 2, marks=pytest.mark.long),
+        pytest.param("telemetry", 4, 3, marks=pytest.mark.long),
     ],
 )
 def test_late_events_are_sealed_by_the_next_batch_and_by_nothing_more(

@@ -159,6 +159,27 @@ def test_an_emptied_redis_is_filled_again_by_the_running_stream_and_by_the_comma
 
 
 @pytest.mark.long
+def test_an_older_snapshot_is_noticed_while_nothing_arrives(
+    settings: Settings, tmp_path: Path, rdb_server: RedisServer
+) -> None:
+    rig = rig_on(settings, tmp_path, rdb_server.url)
+    produce(rig, 3)
+    with rig.stream() as driver:
+        rig.wait_exact()
+        snapshot = rdb_server.keep_snapshot()
+        old = fence(rdb_server)
+        produce(rig, 4, minutes=6, after_minutes=6)
+        rig.wait_exact()
+        rdb_server.go_back_to(snapshot)
+        assert fence(rdb_server) == old
+        restored_s = rig.wait_exact()
+        assert fence(rdb_server).epoch > old.epoch
+        assert driver.stop() == 0, driver.text()[-4000:]
+    rig.assert_conserved()
+    print(f"older snapshot: exact {restored_s:.1f} s after it was loaded")
+
+
+@pytest.mark.long
 def test_an_older_snapshot_is_noticed_by_the_next_stream(
     settings: Settings, tmp_path: Path, rdb_server: RedisServer
 ) -> None:
@@ -174,6 +195,33 @@ def test_an_older_snapshot_is_noticed_by_the_next_stream(
     assert {gap["reason"] for gap in found["missing"]} == {"speed_stopped"}
     rig.drain()
     rig.assert_exact()
+
+
+@pytest.mark.long
+def test_a_full_redis_holds_the_stream_up_until_it_has_room(
+    settings: Settings, tmp_path: Path, server: RedisServer
+) -> None:
+    rig = rig_on(settings, tmp_path, server.url)
+    produce(rig, 7)
+    with rig.stream() as driver, Api(rig) as api:
+        rig.wait_exact()
+        used = server.client().info("memory")["used_memory"]  # type: ignore[index]
+        server.ask("CONFIG", "SET", "maxmemory", used + 500_000)
+        with rig.produce(50, 600, 8, start=START + 600, keys=20_000) as producer:
+            assert producer.wait() == 0
+        wait_for(lambda: "Redis is full" in driver.text(), 60, driver.text)
+        wait_for(lambda: not rig.answer("10m", START, START + 3600)["complete"], 60)
+        reasons = {gap["reason"] for gap in rig.answer("10m", START, START + 3600)["missing"]}
+        assert reasons <= {"speed_stopped", "speed_stale"}
+        exported = {line.split(" ")[0]: line.split(" ")[1] for line in api.get("/metrics").text.splitlines()}
+        limit = float(exported['tidemark_redis_memory_bytes{kind="limit"}'])
+        assert float(exported['tidemark_redis_memory_bytes{kind="used"}']) > 0.9 * limit
+        assert driver.is_alive
+        server.ask("CONFIG", "SET", "maxmemory", 0)
+        caught_up_s = rig.wait_exact()
+        assert driver.stop() == 0, driver.text()[-4000:]
+    rig.assert_conserved()
+    print(f"full Redis: exact {caught_up_s:.1f} s after it had room")
 
 
 @pytest.mark.long
