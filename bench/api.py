@@ -1,7 +1,6 @@
 """The API under measurement: `tidemark serve` with so many workers, and the CPU that it and Redis use."""
 
 import json
-import socket
 import subprocess
 import time
 import urllib.request
@@ -11,7 +10,8 @@ from typing import Any
 import psutil
 import redis
 
-from bench.deployment import Deployment
+from bench.deployment import Deployment, cpu_s
+from runtime.ports import free_port
 
 READY_S = 60.0
 
@@ -42,7 +42,7 @@ class Api:
     def cpu_s(self) -> float:
         """Of the server and its workers, so far."""
         server = psutil.Process(self._process.pid)
-        return sum(_cpu_s(process) for process in (server, *server.children(recursive=True)))
+        return sum(cpu_s(process) for process in (server, *server.children(recursive=True)))
 
 
 def redis_cpu_s(redis_url: str) -> float:
@@ -50,12 +50,6 @@ def redis_cpu_s(redis_url: str) -> float:
     with redis.Redis.from_url(redis_url) as client:
         used = client.info("cpu")
     return float(used["used_cpu_user"] + used["used_cpu_sys"])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until_ready(port: int) -> None:
@@ -69,8 +63,3 @@ def wait_until_ready(port: int) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)

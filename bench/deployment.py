@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 import redis
 
 from conf.settings import Settings
@@ -99,6 +100,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """CPU seconds that a process has used, user and system."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def lines(file: Path) -> Iterator[bytes]:

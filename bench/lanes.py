@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 from pyspark.sql import DataFrame
 
+from bench.deployment import cpu_s
 from conf.settings import PACKAGED, load_settings
 from runtime.redis_server import redis_url
 from runtime.spark_session import build_session
@@ -60,7 +61,7 @@ def drain(contract: str, names: list[str], conf: dict[str, str]) -> dict[str, An
         lane.start(once=True)
     cpu = []
     while not all(lane.finished() for lane in lanes):
-        cpu.append((time.time(), _cpu_s(jvm)))
+        cpu.append((time.time(), cpu_s(jvm)))
         time.sleep(0.05)
     for lane in lanes:
         if lane.failure:
@@ -76,11 +77,6 @@ def drain(contract: str, names: list[str], conf: dict[str, str]) -> dict[str, An
     }
     spark.stop()
     return found
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _mark_watermark(df: DataFrame, contract: ContractSet) -> DataFrame:

@@ -23,6 +23,7 @@ from pathlib import Path
 import redis
 
 from conf.settings import Settings
+from runtime.ports import free_port
 from tidemark.errors import Fault, ViewsUnavailable
 
 START_TIMEOUT_S = 30.0
@@ -138,7 +139,7 @@ def _start(folder: Path, before: Server | None) -> Server:
     binary = before.binary if before and os.access(before.binary, os.X_OK) else server_binary()
     if binary is None:
         raise ViewsUnavailable("no redis-server: install it (apt-get install redis-server) or set TIDEMARK_REDIS_URL")
-    port = before.port if before and _bindable(before.port) else _free_port()
+    port = before.port if before and _bindable(before.port) else free_port()
     password = before.password if before else secrets.token_hex(16)
     _private(folder / "redis.conf", _configuration(folder, port, password))
     pid = _spawn(binary, folder)
@@ -205,9 +206,3 @@ def _bindable(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -2,7 +2,6 @@
 
 import base64
 import os
-import socket
 import subprocess
 import time
 import uuid
@@ -12,6 +11,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from runtime.jars import jars_folder, java_binary, missing
+from runtime.ports import free_port
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
@@ -22,7 +22,7 @@ class KafkaBroker:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.bootstrap = f"127.0.0.1:{_free_port()}"
+        self.bootstrap = f"127.0.0.1:{free_port()}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> str:
@@ -70,7 +70,7 @@ class KafkaBroker:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder)
 
     def _properties(self) -> str:
-        controller = f"127.0.0.1:{_free_port()}"
+        controller = f"127.0.0.1:{free_port()}"
         lines = (
             "process.roles=broker,controller",
             "node.id=1",
@@ -86,9 +86,3 @@ class KafkaBroker:
             "group.initial.rebalance.delay.ms=0",
         )
         return "\n".join(lines) + "\n"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

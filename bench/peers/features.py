@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench.api import Api, free_port
+from bench.api import Api
 from bench.day import WINDOWS, Beating, Day
 from bench.deployment import Deployment
 from bench.load import Measured, as_fast_as_answered, once_each, post
@@ -30,6 +30,7 @@ from bench.peers.measured import Failed
 from bench.report import Report
 from bench.serve import CHECKED, CONNECTIONS, Questions, check
 from conf.settings import Settings
+from runtime.ports import free_port
 from tidemark.keys import LakeTables
 
 READY_S = 120.0

@@ -11,15 +11,10 @@ from pathlib import Path
 
 import redis
 
+from runtime.ports import free_port
 from runtime.redis_server import server_binary
 
 START_TIMEOUT_S = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RedisServer:

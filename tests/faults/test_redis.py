@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from conf.settings import Settings
-from tests.faults.redis_faults import MovingName, RedisServer, free_port
+from runtime.ports import free_port
+from tests.faults.redis_faults import MovingName, RedisServer
 from tests.faults.rig import Driver, Rig, wait_for
 from tidemark import keys
 from tidemark.progress import Fence
