@@ -102,7 +102,9 @@ def backup_uri(location: str) -> str:
 
 
 def backup_name(now: float) -> str:
-    return f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}"
+    """Name of a backup's folder, to the millisecond: one repeated at once after a kill must find its own free."""
+    moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
+    return moment.replace("-", "").replace(":", "").replace("+0000", "Z")
 
 
 def find_backup(location: str) -> tuple[str, Manifest]:

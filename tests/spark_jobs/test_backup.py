@@ -355,6 +355,15 @@ def run_and_die(place: str, *arguments: str) -> int:
     ).returncode
 
 
+def test_two_backups_of_one_second_get_folders_of_their_own_in_their_order(
+    settings: Settings, lake: WrittenLake, tmp_path: Path
+) -> None:
+    """A second one at once, as after a kill, used to end with "is there already" (exit 2)."""
+    first, second = (backup.run(settings, str(tmp_path / "kept"), NOW + seconds) for seconds in (0.2, 0.7))
+    assert first.uri != second.uri
+    assert find_backup(str(tmp_path / "kept"))[0] == second.uri
+
+
 def test_a_backup_that_is_killed_anywhere_leaves_none(settings: Settings, lake: WrittenLake, tmp_path: Path) -> None:
     for place in ("spark_jobs.backup:copy_file@9:after", "spark_jobs.backup:write_manifest@1:before"):
         assert run_and_die(place, "backup", str(tmp_path / "kept")) == -signal.SIGKILL
