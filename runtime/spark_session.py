@@ -63,6 +63,8 @@ def _everywhere(settings: Settings) -> dict[str, str]:
         "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
         # Readers without a JVM do not all understand deletion vectors.
         "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+        # A few open files a task instead of sorting all rows by their day, of which most writes have one or two.
+        "spark.sql.maxConcurrentOutputFileWriters": "8",
         "spark.ui.showConsoleProgress": "false",
     }
 

@@ -1,12 +1,11 @@
 """silver → gold: one row per (window length, window, dims) with the finished values and the mergeable partial.
 
 Whole granules are recomputed, for every declared window length, from silver pinned at one version, and replace what
-gold had in them, so that a granule which lost its rows is emptied and a rerun changes nothing. Every window length is
-accumulated from events, not rolled up from the finest: a sketch merged from sketches has other bytes than the stream's.
+gold had in them, so that a granule which lost its rows is emptied and a rerun changes nothing.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -24,7 +23,7 @@ from tidemark.partials import PartialCodec
 from tidemark.windows import Span, iso, window_name
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 _SPARK_TYPES = {
     "string": "STRING",
@@ -33,6 +32,8 @@ _SPARK_TYPES = {
     "boolean": "BOOLEAN",
     "timestamp": "TIMESTAMP",
 }
+START, WINDOW_START, EVENTS, INPUT = "@start_s", "@window_start_s", "@events", "@"
+"""Columns of groups that no dimension can have the name of."""
 _FOLDS = {"sum": "sum", "count": "sum", "min": "min", "max": "max"}
 """How a state column of groups folds into a total of the table; sketches and averages have none."""
 
@@ -90,38 +91,67 @@ def read_gold(spark: "SparkSession", tables: LakeTables, plan: MetricPlan, versi
 
 
 def group_events(events: "DataFrame", metric: Metric, event_time: str) -> "DataFrame":
-    """Accumulate: one row per (window_s, start_s, dims), with the metric's state columns and `events`."""
+    """Accumulate: one row per (window_s, START in seconds, dims), with the metric's state columns and EVENTS.
+
+    Sums and extremes of longer windows are folded from those of the shortest, which all of them are multiples of.
+    A sketch or a mean merged from its parts has other bytes than the stream's: then every window is accumulated from
+    the events.
+    """
+    shortest, *longer = sorted(metric.windows)
+    if not longer or any(column.aggregate not in _FOLDS for column in metric_state(metric)):
+        return _accumulate(events, metric, event_time, metric.windows)
+    return _fold_groups(_accumulate(events, metric, event_time, [shortest]), metric)
+
+
+def _accumulate(events: "DataFrame", metric: Metric, event_time: str, windows: Sequence[int]) -> "DataFrame":
     from pyspark.sql import functions as F
 
     state = metric_state(metric)
     rows = events.where(metric.where) if metric.where else events
     rows = rows.selectExpr(
-        f"unix_seconds(`{event_time}`) AS at_s",
-        f"{dims_key_sql(metric)} AS dims_key",
+        f"unix_seconds(`{event_time}`) AS `{START}`",
         *(f"{dim.sql} AS `{dim.name}`" for dim in metric.dims),
-        *(f"({column.input_sql}) AS `in_{column.name}`" for column in state),
+        *(f"({column.input_sql}) AS `{INPUT}{column.name}`" for column in state),
     )
-    structs = ", ".join(f"named_struct('s', {w}L, 't', at_s - pmod(at_s, {w}L))" for w in metric.windows)
-    rows = rows.withColumn("at_window", F.expr(f"explode(array({structs}))"))
-    keys = [F.col("at_window.s").alias("window_s"), F.col("at_window.t").alias("start_s"), F.col("dims_key")]
-    folded = [F.expr(aggregate_sql(c.aggregate, f"`in_{c.name}`")).alias(c.name) for c in state]
-    dims = [F.col(f"`{dim.name}`") for dim in metric.dims]
-    return rows.groupBy(*keys, *dims).agg(F.count(F.lit(1)).alias("events"), *folded)
+    folded = [F.expr(aggregate_sql(c.aggregate, f"`{INPUT}{c.name}`")).alias(c.name) for c in state]
+    return _group(_place(rows, windows), metric, [F.count(F.lit(1)).alias(EVENTS), *folded])
+
+
+def _fold_groups(groups: "DataFrame", metric: Metric) -> "DataFrame":
+    from pyspark.sql import functions as F
+
+    folded = [getattr(F, _FOLDS[c.aggregate])(c.name).alias(c.name) for c in metric_state(metric)]
+    placed = _place(groups.drop("window_s"), metric.windows)
+    return _group(placed, metric, [F.sum(f"`{EVENTS}`").alias(EVENTS), *folded])
+
+
+def _place(rows: "DataFrame", windows: Sequence[int]) -> "DataFrame":
+    """START, until now any second, becomes that of the row's window; one row per window length, `window_s`."""
+    lengths = ", ".join(f"{window_s}L" for window_s in windows)
+    each = lengths if len(windows) == 1 else f"explode(array({lengths}))"
+    rows = rows.selectExpr(f"{each} AS window_s", "*")
+    return rows.selectExpr("*", f"`{START}` - pmod(`{START}`, window_s) AS `{WINDOW_START}`").drop(START)
+
+
+def _group(rows: "DataFrame", metric: Metric, folded: Sequence["Column"]) -> "DataFrame":
+    keys = ["window_s", WINDOW_START, *(dim.name for dim in metric.dims)]
+    return rows.groupBy(*(f"`{key}`" for key in keys)).agg(*folded).withColumnRenamed(WINDOW_START, START)
 
 
 def shape_rows(groups: "DataFrame", metric: Metric, version: int) -> "DataFrame":
     """The columns of gold but the partial, followed by the state columns that it is packed from."""
     names = " ".join(f"WHEN {seconds} THEN '{window_name(seconds)}'" for seconds in metric.windows)
+    dims = [replace(dim, sql=f"`{dim.name}`") for dim in metric.dims]
     return groups.selectExpr(
         f"'{metric.name}' AS metric",
         f"{version}L AS version",
         f"CASE window_s {names} END AS window",
-        "timestamp_seconds(start_s) AS window_start",
-        "timestamp_seconds(start_s + window_s) AS window_end",
+        f"timestamp_seconds(`{START}`) AS window_start",
+        f"timestamp_seconds(`{START}` + window_s) AS window_end",
         *(f"`{dim.name}`" for dim in metric.dims),
-        "dims_key",
+        f"{dims_key_sql(dims)} AS dims_key",
         *(f"CAST({o.final.spark_sql} AS {_SPARK_TYPES[o.type]}) AS `{o.name}`" for o in metric.outputs),
-        "CAST(timestamp_seconds(start_s) AS DATE) AS window_date",
+        f"CAST(timestamp_seconds(`{START}`) AS DATE) AS window_date",
         *(f"`{column.name}` AS `state_{column.name}`" for column in metric_state(metric)),
     )
 
@@ -187,7 +217,7 @@ def _totals(metric: Metric) -> list[Any]:
     totals = [F.count(F.lit(1)).alias("rows")]
     for seconds in metric.windows:
         of_window = F.col("window_s") == seconds
-        totals.append(F.sum(F.when(of_window, F.col("events"))).alias(f"{window_name(seconds)}.events"))
+        totals.append(F.sum(F.when(of_window, F.col(f"`{EVENTS}`"))).alias(f"{window_name(seconds)}.events"))
         for column in metric_state(metric):
             if column.aggregate in _FOLDS:
                 fold = getattr(F, _FOLDS[column.aggregate])

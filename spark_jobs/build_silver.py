@@ -1,8 +1,7 @@
 """bronze → silver: valid, typed, masked events, one row per event id over all time. Incremental and exactly once.
 
-Rule for one id arriving twice: the first arrival wins. With the same payload the other is a duplicate and only counted;
-with another payload it is a conflict and goes to `bronze/quarantine` (stage `conflict`). Arrival order is
-(received_at, source, source_partition, source_offset); an event that is in silver arrived before all that are not.
+Of one id arriving twice the first arrival wins (`classify.py`); a duplicate is only counted, a conflict goes to
+`bronze/quarantine` (stage `conflict`).
 
 Exactly once: both appends carry the bronze version up to which they consumed as Delta's transaction version, and the
 quarantine comes first. A run that died between the two is found by the quarantine being ahead of silver: the next run
@@ -12,9 +11,9 @@ The gate stands before the append: rows that it refuses stay in bronze and are c
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,6 +21,7 @@ import structlog
 from conf.settings import Settings
 from quality.gate import GateResult
 from spark_jobs.batch_lock import sole_job
+from spark_jobs.classify import CONFLICT, DUPLICATE, NEW, classify, suspect_ids
 from spark_jobs.delta_log import AddedFile, added_files, head_version, open_table, total_rows
 from spark_jobs.event_columns import ARRIVAL, ARRIVAL_DDL, fields_ddl, read_files
 from spark_jobs.gates import counts_gate, expect_silver, freshness_gate
@@ -30,11 +30,9 @@ from tidemark.contracts import ContractSet
 from tidemark.keys import LakeTables
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 log = structlog.get_logger()
-NEW, DUPLICATE, CONFLICT = "new", "duplicate", "conflict"
-"""Verdicts on a bronze row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,31 +112,46 @@ def append_range(spark: "SparkSession", tables: LakeTables, contracts: ContractS
     """Classify one range, gate its new rows, append conflicts, then new rows."""
     name = contracts.name
     spark.sparkContext.setJobDescription(f"silver {name}: bronze up to version {todo.upto}")
-    rows = classify(read_bronze(spark, tables, contracts, todo), read_known(spark, tables, contracts), contracts)
-    rows = rows.persist()
-    try:
-        counts = {row["verdict"]: int(row["count"]) for row in rows.groupBy("verdict").count().collect()}
-        new, conflicts = counts.get(NEW, 0), counts.get(CONFLICT, 0)
-        fresh = rows.where(f"verdict = '{NEW}'").transform(partial(select_silver, contracts=contracts))
-        logged = None if todo.whole else total_rows(todo.files)
-        gates = (counts_gate(name, counts, logged), *((expect_silver(fresh, contracts),) if new else ()))
-        result = SilverResult(
-            name,
-            head_version(tables.silver(name)),
-            sum(counts.values()),
-            new,
-            counts.get(DUPLICATE, 0),
-            conflicts,
-            gates,
-        )
+    bronze, known = read_bronze(spark, tables, contracts, todo), read_known(spark, tables, contracts)
+    with ExitStack() as kept:
+        suspects = _keep(suspect_ids(bronze, known, contracts), kept)
+        found = classify(bronze, known, suspects, contracts)
+        judged = _keep(found.judged, kept)
+        # Not kept: to build a cache of millions of rows takes longer than to read their columns again for each gate.
+        fresh = select_silver(found.new_rows(), contracts)
+        counts = {row["verdict"]: int(row["count"]) for row in judged.groupBy("verdict").count().collect()}
+        counts[NEW] = fresh.count()
+        result = _judged(tables, contracts, todo, counts, fresh)
         if not result.passed:
             return replace(result, added=0)
-        if conflicts:
-            write_conflicts(rows.where(f"verdict = '{CONFLICT}'"), tables, contracts, todo.upto)
+        if result.conflicts:
+            write_conflicts(judged.where(f"verdict = '{CONFLICT}'"), tables, contracts, todo.upto)
         write_silver(fresh, tables.silver(name), name, todo.upto)
         return replace(result, version=head_version(tables.silver(name)))
-    finally:
-        rows.unpersist()
+
+
+def _keep(rows: "DataFrame", kept: ExitStack) -> "DataFrame":
+    """Persist until the stack ends."""
+    kept.callback(rows.persist().unpersist)
+    return rows
+
+
+def _judged(
+    tables: LakeTables, contracts: ContractSet, todo: BronzeRange, counts: Mapping[str, int], fresh: "DataFrame"
+) -> SilverResult:
+    """Counts and gates of one range; nothing is written yet."""
+    name, new = contracts.name, counts[NEW]
+    logged = None if todo.whole else total_rows(todo.files)
+    gates = (counts_gate(name, counts, logged), *((expect_silver(fresh, contracts),) if new else ()))
+    return SilverResult(
+        name,
+        head_version(tables.silver(name)),
+        sum(counts.values()),
+        new,
+        counts.get(DUPLICATE, 0),
+        counts.get(CONFLICT, 0),
+        gates,
+    )
 
 
 def read_bronze(spark: "SparkSession", tables: LakeTables, contracts: ContractSet, todo: BronzeRange) -> "DataFrame":
@@ -157,47 +170,6 @@ def read_known(spark: "SparkSession", tables: LakeTables, contracts: ContractSet
         return None
     silver = spark.read.format("delta").load(tables.silver(contracts.name))
     return silver.selectExpr(f"`{contracts.newest.dedupe}` AS known_id", "payload_hash AS known_hash")
-
-
-def classify(bronze: "DataFrame", known: "DataFrame | None", contracts: ContractSet) -> "DataFrame":
-    """Adds `payload_hash` and `verdict`: new, duplicate or conflict."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
-    dedupe = contracts.newest.dedupe
-    arrivals = Window.partitionBy(dedupe).orderBy(*ARRIVAL)
-    rows = (
-        bronze.withColumn("payload_hash", payload_hash(contracts))
-        .withColumn("place", F.row_number().over(arrivals))
-        .withColumn("first_hash", F.first("payload_hash").over(arrivals))
-    )
-    if known is None:
-        rows = rows.withColumn("known_hash", F.lit(None).cast("string"))
-    else:
-        rows = rows.join(known, F.col(dedupe) == F.col("known_id"), "left").drop("known_id")
-    is_first = F.col("known_hash").isNull() & (F.col("place") == 1)
-    is_same = F.col("payload_hash") == F.coalesce("known_hash", "first_hash")
-    verdict = F.when(is_first, NEW).when(is_same, DUPLICATE).otherwise(CONFLICT)
-    return rows.withColumn("verdict", verdict).drop("place", "first_hash", "known_hash")
-
-
-def payload_hash(contracts: ContractSet) -> "Column":
-    """Digest of what the contract knows of an event: unknown fields, order of keys and spaces do not make it another.
-
-    A field that is absent and one that did not exist when the event was hashed are alike, so new versions of the
-    contract leave old hashes as they are.
-    """
-    from pyspark.sql import functions as F
-
-    def canonical(name: str, kind: str) -> "Column":
-        value = F.col(f"`{name}`")
-        if kind == "double":
-            return value.cast("string").alias(name)
-        return (F.array_sort(F.map_entries(value)) if kind.startswith("map") else value).alias(name)
-
-    fields = sorted(contracts.columns, key=lambda field: field.name)
-    micros = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"}
-    return F.sha2(F.to_json(F.struct(*(canonical(f.name, f.type.kind) for f in fields)), micros), 256)
 
 
 def select_silver(rows: "DataFrame", contracts: ContractSet) -> "DataFrame":
@@ -232,18 +204,21 @@ def write_conflicts(rows: "DataFrame", tables: LakeTables, contracts: ContractSe
     table = open_table(uri)
     names = [field.name for field in table.schema().fields] if table else complete.columns
     by = table.metadata().partition_columns if table else []
-    _append(complete.select(*(name for name in complete.columns if name in names)), uri, contracts.name, upto, by)
+    _append(complete.select(*(name for name in complete.columns if name in names)), uri, contracts.name, upto, by, {})
 
 
 def write_silver(rows: "DataFrame", uri: str, contract: str, upto: int) -> None:
-    """Append new rows, once per bronze version."""
-    _append(rows, uri, contract, upto, ["event_date"])
+    """Append new rows, once per bronze version. Statistics of id and event time alone: they cost time per column."""
+    _append(rows, uri, contract, upto, ["event_date"], {"delta.dataSkippingNumIndexedCols": "2"})
 
 
-def _append(rows: "DataFrame", uri: str, contract: str, upto: int, partition_by: Sequence[str]) -> None:
-    writer = rows.write.format("delta").mode("append").option("mergeSchema", "true")
-    writer = writer.option("txnAppId", _app_id(contract)).option("txnVersion", upto)
-    writer.option("delta.enableDeletionVectors", "false").partitionBy(*partition_by).save(uri)
+def _append(
+    rows: "DataFrame", uri: str, contract: str, upto: int, partition_by: Sequence[str], table: Mapping[str, str]
+) -> None:
+    """`table`: properties of the table, in force when this creates it."""
+    options = {"mergeSchema": "true", "txnAppId": _app_id(contract), "txnVersion": str(upto), **table}
+    options["delta.enableDeletionVectors"] = "false"
+    rows.write.format("delta").mode("append").options(**options).partitionBy(*partition_by).save(uri)
 
 
 def _app_id(contract: str) -> str:

@@ -116,7 +116,7 @@ def _metric_rows(metric: Metric, layout: tuple[Slot, ...]) -> list[Column]:
     rows = []
     for length in metric.windows:
         for slot_row in slot_rows(metric):
-            row = _row(metric.family, slot_row.part, length, dims_key_sql(metric), slot_row.inputs, layout)
+            row = _row(metric.family, slot_row.part, length, dims_key_sql(metric.dims), slot_row.inputs, layout)
             rows.append(F.when(F.expr(metric.where), row) if metric.where else row)
     return rows
 

@@ -5,7 +5,7 @@ could be confused by (D. J. Bernstein, Netstrings, 1997). A metric without dimen
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -25,9 +25,9 @@ def dim_text_sql(dim: Dim) -> str:
     return f"CAST({dim.sql} AS STRING)"
 
 
-def dims_key_sql(metric: Metric) -> str:
-    """Spark SQL that builds the dims key of an event."""
-    texts = [dim_text_sql(dim) for dim in metric.dims]
+def dims_key_sql(dims: Iterable[Dim]) -> str:
+    """Spark SQL that builds the dims key of an event, or of a group whose columns are the dims."""
+    texts = [dim_text_sql(dim) for dim in dims]
     parts = [f"coalesce(concat(octet_length({t}), ':', {t}), '-')" for t in texts]
     return f"concat({', '.join(parts)})" if parts else "''"
 

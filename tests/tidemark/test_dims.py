@@ -86,5 +86,5 @@ def test_what_no_dimension_holds_is_refused(type_: str, given: str, why: str) ->
 
 def test_a_metric_without_dimensions_has_the_empty_key() -> None:
     metric: Any = compiled("SELECT COUNT(*) AS n FROM events")
-    assert dims_key_sql(metric) == "''"
+    assert dims_key_sql(metric.dims) == "''"
     assert decode_dims(metric, b"") == {}

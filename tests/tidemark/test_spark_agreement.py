@@ -385,7 +385,7 @@ def test_the_slot_layout_gives_the_same_partials(frame: "DataFrame") -> None:
             struct = F.struct(
                 F.lit(name).alias("name"),
                 F.lit(row.part).alias("part"),
-                F.expr(dims_key_sql(metric)).alias("dims_key"),
+                F.expr(dims_key_sql(metric.dims)).alias("dims_key"),
                 *inputs,
             )
             rows.append(F.when(F.expr(metric.where), struct) if metric.where else struct)
@@ -403,7 +403,7 @@ def test_the_slot_layout_gives_the_same_partials(frame: "DataFrame") -> None:
         direct = (
             frame.where("g <> 'extremes'")
             .where(metric.where or "true")
-            .groupBy(F.expr(dims_key_sql(metric)).alias("dims_key"))
+            .groupBy(F.expr(dims_key_sql(metric.dims)).alias("dims_key"))
         )
         expected = (
             direct.agg(*(F.expr(c.aggregate_sql).alias(c.name) for c in metric_state(metric)))
@@ -434,7 +434,9 @@ DIMS = compiled(
 
 
 def test_spark_builds_the_dims_keys_of_python(frame: "DataFrame") -> None:
-    rows = frame.selectExpr("id", f"{dims_key_sql(DIMS)} AS k", f"octet_length({dims_key_sql(DIMS)}) AS size").collect()
+    rows = frame.selectExpr(
+        "id", f"{dims_key_sql(DIMS.dims)} AS k", f"octet_length({dims_key_sql(DIMS.dims)}) AS size"
+    ).collect()
     found = {row["id"]: row["k"].encode() for row in rows}
     flag = {None: None, True: "true", False: "false"}
     for e in EVENTS:

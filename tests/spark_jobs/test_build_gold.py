@@ -1,0 +1,72 @@
+"""Groups of gold: names that the job uses itself, and windows folded from the shortest."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from spark_jobs.build_gold import group_events, pack_rows, shape_rows
+from tests.packs import SHIPPED
+from tidemark.metrics.compiler import compile_metric
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.spark
+EVENTS = [
+    ("2026-01-01T00:01:00+00:00", "dev-1", 2, "a"),
+    ("2026-01-01T00:11:00+00:00", "dev-1", 4, "a"),
+    ("2026-01-01T00:31:00+00:00", "dev-1", 9, None),
+]
+
+
+def rows(spark: "SparkSession", sql: str, windows: list[str]) -> list[dict[str, Any]]:
+    document = {
+        "name": "own",
+        "description": "of this test",
+        "sql": sql,
+        "windows": windows,
+        "schedule": "0 2 * * *",
+        "retention": {"hot": "24h", "warm": "30d", "cold": "2y"},
+        "category": "engagement",
+    }
+    metric = compile_metric(document, SHIPPED.contracts)
+    given = [(datetime.fromisoformat(at), device, count, tenant) for at, device, count, tenant in EVENTS]
+    frame = spark.createDataFrame(given, "timestamp TIMESTAMP, device_id STRING, access_count BIGINT, tenant_id STRING")
+    shaped = shape_rows(group_events(frame, metric, "timestamp"), metric, 1)
+    return [row.asDict() for row in pack_rows(shaped, metric).collect()]
+
+
+def test_a_dimension_may_have_any_name_that_is_not_reserved(spark: "SparkSession") -> None:
+    """`events`, `start_s` and the like were columns of the job itself and made the name ambiguous."""
+    sql = (
+        "SELECT UPPER(device_id) AS events, LOWER(device_id) AS start_s, LOWER(tenant_id) AS in_c0_n, COUNT(*) AS n "
+        "FROM access GROUP BY events, start_s, in_c0_n"
+    )
+    found = rows(spark, sql, ["30m"])
+    assert {(row["events"], row["start_s"], row["in_c0_n"], row["n"]) for row in found} == {
+        ("DEV-1", "dev-1", "a", 2),
+        ("DEV-1", "dev-1", None, 1),
+    }
+
+
+def test_longer_windows_are_the_events_of_all_their_shorter_ones(spark: "SparkSession") -> None:
+    sql = (
+        "SELECT device_id, COUNT(*) AS n, COUNT(tenant_id) AS users, SUM(access_count) AS total, "
+        "AVG(access_count) AS mean, MIN(access_count) AS least, MAX(access_count) AS most "
+        "FROM access GROUP BY device_id"
+    )
+    found = {
+        (row["window"], row["window_start"].replace(tzinfo=UTC).minute): [
+            row[name] for name in ("n", "users", "total", "mean", "least", "most")
+        ]
+        for row in rows(spark, sql, ["10m", "1h", "30m"])
+    }
+    assert found == {
+        ("10m", 0): [1, 1, 2, 2.0, 2, 2],
+        ("10m", 10): [1, 1, 4, 4.0, 4, 4],
+        ("10m", 30): [1, 0, 9, 9.0, 9, 9],
+        ("30m", 0): [2, 2, 6, 3.0, 2, 4],
+        ("30m", 30): [1, 0, 9, 9.0, 9, 9],
+        ("1h", 0): [3, 2, 15, 5.0, 2, 9],
+    }
