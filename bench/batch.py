@@ -18,6 +18,8 @@ import duckdb
 from deltalake import DeltaTable
 
 from bench.deployment import TIDEMARK, Deployment
+from bench.peers.catalogue import POLARS
+from bench.peers.installed import install
 from bench.report import Report
 from conf.settings import PACKAGED
 from tidemark.keys import LakeTables
@@ -81,10 +83,11 @@ def one_run(deployment: Deployment, size: int, midnight: int) -> dict[str, float
     found["spark_aggregate_s"] = deployment.module("bench.aggregate", "access", "device_access")["seconds"]
     found["duckdb_aggregate_s"], groups = by_duckdb(tables.silver("access"), _GROUPS)
     assert groups == first["metrics"]["device_access"]["rows"], f"{groups} groups, gold has {first['metrics']}"
+    found["polars_aggregate_s"], by_other = by_polars(tables.silver("access"))
     found["duckdb_whole_s"], again = by_duckdb(
         tables.bronze_events("access"), _GROUPS.replace("events,", f"({_FIRST}) AS events,")
     )
-    assert again == groups
+    assert groups == by_other == again
     late = deployment.folder / "late.ndjson"
     simulate(late, round(size * LATE_SHARE), midnight - DAY_S, seed=2)
     take(deployment, late)
@@ -123,17 +126,28 @@ def batch(deployment: Deployment, midnight: int) -> dict[str, Any]:
 
 
 def by_duckdb(table: str, groups: str) -> tuple[float, int]:
-    """(seconds, groups) of an aggregation over a Delta table's files, written as Parquet into nothing."""
+    """(seconds, groups) of an aggregation over a Delta table's files, into a table in memory."""
     with duckdb.connect() as connection:
-        files = [uri.removeprefix("file://") for uri in DeltaTable(table).file_uris()]
         connection.execute("SET threads = 2")
-        connection.execute(f"CREATE VIEW bronze AS SELECT * FROM read_parquet({files})")
+        connection.execute(f"CREATE VIEW bronze AS SELECT * FROM read_parquet({_files(table)})")
         connection.execute("CREATE VIEW events AS SELECT * FROM bronze")
         started = time.monotonic()
-        count = connection.execute(f"SELECT count(*), sum(avg_access) FROM ({groups})").fetchone()
+        connection.execute(f"CREATE TABLE gold AS {groups}")
         seconds = time.monotonic() - started
+        count = connection.execute("SELECT count(*) FROM gold").fetchone()
     assert count is not None
     return seconds, int(count[0])
+
+
+def by_polars(table: str) -> tuple[float, int]:
+    """The same by Polars, in its own environment; its timer starts after its import."""
+    done = subprocess.run([*install(POLARS), *_files(table)], check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    return found["seconds"], found["groups"]
+
+
+def _files(table: str) -> list[str]:
+    return [uri.removeprefix("file://") for uri in DeltaTable(table).file_uris()]
 
 
 def _definitions(folder: Path) -> Path:

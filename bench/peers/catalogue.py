@@ -29,3 +29,5 @@ PEERS = (
 )
 FEAST = Peer("Feast", "feast")
 """A peer of serving, not of streams: features.py."""
+POLARS = Peer("Polars", "polars", files=True)
+"""A peer of the batch: bench/batch.py."""
