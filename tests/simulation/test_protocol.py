@@ -175,3 +175,13 @@ def test_a_metric_added_after_a_first_batch_without_events_does_not_cover_what_w
     world.start((TOTALS, PEAKS))
     world.tick()
     world.check(5)
+
+
+def test_a_query_that_hung_before_it_planned_is_refused_by_the_log(world: World) -> None:
+    """The model let it plan the batch after those of its successor, over records that they had consumed."""
+    world.live([(0, "a", 1), (300, "b", 2)])
+    world.live([(720, "a", 1)], interrupt=Interrupt(0, lambda each: each.take_over(fresh=False)))
+    world.live([(0, "a", 3)])
+    ends = [plan.end for plan in world.checkpoints[-1].plans]
+    assert ends == sorted(ends)
+    world.check(5)

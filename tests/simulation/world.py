@@ -30,9 +30,11 @@ from streaming import checkpoint_log, fenced_writer, speed_lane
 from streaming.speed_lane import SpeedLane
 from tests.simulation.definitions import CONTRACT, LANE, METRICS, PEAKS, TOTALS, Event, recompute
 from tests.simulation.engine import (
+    AnotherQuery,
     Checkpoint,
     LogInMemory,
     NoteInMemory,
+    Query,
     check_slots,
     consumed,
     position,
@@ -206,9 +208,7 @@ class World:
         """One micro-batch, over at most the next `upto` records."""
         driver = self.driver
         if driver is not None and driver.is_running:
-            end = driver.checkpoint.committed_end
-            end = len(self.source) if upto is None else min(end + upto, len(self.source))
-            self._guarded(driver, lambda: driver.run(end), interrupt)
+            self._guarded(driver, lambda: driver.run(upto), interrupt)
 
     def live(
         self,
@@ -356,7 +356,7 @@ class World:
             driver.is_running = False
             if self.driver is driver:
                 self.kill()
-        except StaleWriter:
+        except (StaleWriter, AnotherQuery):
             driver.is_running = False
             if self.driver is driver:
                 self.driver = None
@@ -468,6 +468,7 @@ class Driver:
     def __init__(self, world: World, checkpoint: Checkpoint, metrics: tuple[Metric, ...]) -> None:
         self.world, self.checkpoint, self.metrics = world, checkpoint, metrics
         self.is_running = False
+        self.query: Query
         self.lane = SpeedLane(
             lambda: cast(Any, None),
             SETTINGS,
@@ -486,11 +487,12 @@ class Driver:
         self.is_running = False
         self.world.beat()
         self.lane.prepare()
+        self.query = Query(self.checkpoint)
         self.is_running = True
 
-    def run(self, end: int) -> None:
+    def run(self, upto: int | None) -> None:
         """Plan, compute, write, commit."""
-        number = self.checkpoint.plan(end, self.world.clock_s)
+        number = self.query.plan(upto, len(self.world.source), self.world.clock_s)
         ran = run_batch(self.checkpoint, number, self.world.source, self.metrics)
         self.world.redis.pause()
         if number > self.checkpoint.told[0]:
@@ -499,8 +501,7 @@ class Driver:
         frame = SimpleNamespace(toArrow=lambda: ran.rows)
         self.lane.handle(cast(Any, frame), cast(Any, SimpleNamespace(facts=ran.facts)), number)
         self.checkpoint.told = (number, self.lane._progress.watermark or 0)
-        if not self.checkpoint.commit(number, ran.state, ran.next_watermark_s):
-            raise StaleWriter("another query has committed this batch")
+        self.query.commit(ran.state, ran.next_watermark_s)
 
     def look(self) -> None:
         if not self.lane.holds_views():
