@@ -166,10 +166,10 @@ class FakeRedis:
         return len(pairs) // 2
 
     def _hget(self, key: Any, field: Any) -> bytes | None:
-        return self._hgetall(key).get(_bytes(field))
+        return (self.peek(_name(key)) or {}).get(_bytes(field))  # type: ignore[no-any-return]
 
     def _hexists(self, key: Any, field: Any) -> bool:
-        return _bytes(field) in self._hgetall(key)
+        return _bytes(field) in (self.peek(_name(key)) or {})
 
     def _hgetall(self, key: Any) -> dict[bytes, bytes]:
         return dict(self.peek(_name(key)) or {})

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from streaming.covered_from import MAX_AHEAD_S
@@ -31,23 +32,29 @@ class Seen:
     progress: Progress | None
     alive: bool
 
-    @property
+    @cached_property
     def is_current(self) -> bool:
         """Whether a stream is known to be at work: else what is complete must hold every record there is."""
         fresh = self.progress is not None and abs(self.world.clock_s - self.progress.as_of) <= STALE_AFTER_S
         return self.alive and fresh
 
-    def speed_ends(self, start: int, window_s: int) -> set[int]:
+    def speed_ends(self, start: int, window_s: int) -> list[int]:
         """How many records a speed window may hold."""
         if self.progress is None:
-            return {len(self.world.source)}
+            return [len(self.world.source)]
         watermark = self.progress.watermark
         if not self.is_current and (watermark is None or start >= floor_to(watermark, window_s)):
-            return {len(self.world.source)}
-        taken = consumed(self.progress.position)
+            return [len(self.world.source)]
+        return self._told_ends
+
+    @cached_property
+    def _told_ends(self) -> list[int]:
+        assert self.progress is not None
+        taken, as_of = consumed(self.progress.position), self.progress.as_of
         told = {taken, *self._half_written(taken)}
-        ends = {end for end in told if end >= self._received_before(self.progress.as_of)}
-        assert ends, f"speed_as_of {self.progress.as_of} is ahead of the views, which hold at most {max(told)} records"
+        received = self._received_before(as_of)
+        ends = sorted(end for end in told if end >= received)
+        assert ends, f"speed_as_of {as_of} is ahead of the views, which hold at most {max(told)} records"
         return ends
 
     def _half_written(self, taken: int) -> set[int]:
@@ -97,7 +104,7 @@ class _Window:
 
     def starts(self) -> set[int]:
         """Windows in which any record ever fell; in the others nothing may be shown."""
-        return {floor_to(start, self._window_s) for length, start in self._all if length == self._base}
+        return self._seen.world.starts(self._metric, self._base, self._window_s)
 
     def check(self, start: int, found: Mapping[bytes, Mapping[str, Any]], *, is_lower_bound: bool) -> None:
         if is_lower_bound:
@@ -120,10 +127,10 @@ class _Window:
         """dims key → partial of one stored window, in each way in which it may rightly be found."""
         world, publication = self._seen.world, self._publication
         if publication is not None and start < publication.sealed_through:
-            ends = {world.lake.silver[publication.silver_version or 0]}
+            ends = [world.lake.silver[publication.silver_version or 0]]
         else:
             ends = self._seen.speed_ends(start, self._window_s)
-        return [world.truth(self._metric, end).get((self._base, start), {}) for end in sorted(ends)]
+        return [world.truth(self._metric, end).get((self._base, start), {}) for end in ends]
 
     def _check_below(self, start: int, found: Mapping[bytes, Mapping[str, Any]]) -> None:
         """A late or stale part is shown, and said to be missing: never more than there is."""

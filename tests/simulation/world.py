@@ -8,6 +8,7 @@ against a recompute of the source: it may say that something is missing, and wha
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -56,6 +57,7 @@ START_S = 1_772_323_200 + 35_000  # 2026-03-01T09:43:20Z
 STALE_AFTER_S = 30.0
 LOOK_EVERY = 3
 """After how many writes of a batch a reader looks; most of them prepare what none can see yet."""
+_progress = lru_cache(maxsize=256)(Progress.from_json)
 QUESTIONS = [(TOTALS, 600), (PEAKS, 3600), (TOTALS, 1800), (PEAKS, 300), (TOTALS, 3600)]
 
 
@@ -85,6 +87,8 @@ class World:
         self._watch = watch
         self._asked = 0
         self._truths: dict[tuple[str, int], Any] = {}
+        self._starts: dict[tuple[str, int], tuple[int, set[int]]] = {}
+        self._edges = (START_S, START_S)
         self._patches = ExitStack()
         self._open_model()
         self.new_checkpoint()
@@ -170,6 +174,8 @@ class World:
         """An event of `age_s` ago (negative: ahead). A second passes: serving's look at the source is that old."""
         self.advance(1)
         event = Event(f"e{len(self.source)}", int(self.clock_s) - age_s, device, count, self.clock_s)
+        first, last = self._edges if self.source else (event.at_s, event.at_s)
+        self._edges = min(first, event.at_s), max(last, event.at_s)
         self.source.append(event)
         return event
 
@@ -397,9 +403,19 @@ class World:
             self._truths[key] = recompute(metric, self.source[:end])
         return self._truths[key]
 
+    def starts(self, metric: Metric, base_s: int, window_s: int) -> set[int]:
+        """Windows of a length, composed of those of `base_s`, in which any record fell."""
+        key = (metric.name, window_s)
+        known = self._starts.get(key)
+        if known is None or known[0] != len(self.source):
+            cells = self.truth(metric, len(self.source))
+            known = len(self.source), {floor_to(start, window_s) for length, start in cells if length == base_s}
+            self._starts[key] = known
+        return known[1]
+
     def progress(self) -> Progress | None:
         held = self.redis.peek(keys.progress(CONTRACT.name, LANE))
-        return Progress.from_json(held) if held else None
+        return _progress(held) if held else None
 
     def ask(self, metric: Metric, window_s: int, span: Span) -> dict[str, Any]:
         self.answers += 1
@@ -411,8 +427,8 @@ class World:
 
     def everything(self) -> Span:
         """The days around all events."""
-        times = [event.at_s for event in self.source] or [START_S]
-        return Span(floor_to(min(times), 3600), floor_to(max(times), 3600) + 3600)
+        first, last = self._edges
+        return Span(floor_to(first, 3600), floor_to(last, 3600) + 3600)
 
     def check(self, questions: int = 2) -> None:
         """R for the next few questions, in turn. During a fault an answer may be incomplete; never wrong."""
