@@ -251,13 +251,23 @@ class SpeedLane(QueryLane):
         return Progress(
             epoch=self._writer.epoch,
             batch=commit.batch if commit else -1,
-            as_of=before.as_of if before else self._read_through(commit),
+            as_of=self._as_of(before, commit),
             watermark=commit.watermark_s + bucket_s(newest) if commit and commit.watermark_s else None,
             max_event_time=before.max_event_time if before else guess,
             position=self._position.position,
             families=self._note.families,
             failed={name: self._failed[name] for name in sorted(self._left_out)},
         )
+
+    def _as_of(self, before: Progress | None, commit: Commit | None) -> float:
+        """As of when the views hold all that was received, of every metric.
+
+        Trap: a batch that is in the views and not committed speaks only for the metrics that it ran with.
+        """
+        if before is not None and self._note.families.keys() <= before.families.keys():
+            return before.as_of
+        read_through = self._read_through(commit)
+        return read_through if before is None else min(before.as_of, read_through)
 
     def _read_through(self, commit: Commit | None) -> float:
         """As of when the committed batches hold all that was received, without the record that said so.

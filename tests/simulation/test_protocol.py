@@ -11,7 +11,7 @@ from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.simulation.definitions import PEAKS, TOTALS
-from tests.simulation.machine import Deployment
+from tests.simulation.machine import Deployment, crash
 from tests.simulation.profiles import of_runs
 from tests.simulation.world import Interrupt, World
 from tidemark.windows import floor_to
@@ -184,4 +184,19 @@ def test_a_query_that_hung_before_it_planned_is_refused_by_the_log(world: World)
     world.live([(0, "a", 3)])
     ends = [plan.end for plan in world.checkpoints[-1].plans]
     assert ends == sorted(ends)
+    world.check(5)
+
+
+@pytest.mark.parametrize("after", range(12))
+def test_a_metric_that_comes_back_is_not_called_fresh_by_a_batch_that_left_it_out(world: World, after: int) -> None:
+    """The batch was in the views and not committed; the metric's window lacked its events until it ran again."""
+    world.live([(0, "a", 1), (300, "b", 2)])
+    world.tick()
+    world.kill()
+    world.redefined = True
+    world.start((TOTALS,))
+    ahead_s = floor_to(world.clock_s, 3600) + 3600 - int(world.clock_s)
+    world.live([(-ahead_s, "a", 0), (0, "b", 2)], interrupt=Interrupt(after, crash))
+    world.kill()
+    world.start((TOTALS, PEAKS))
     world.check(5)
