@@ -94,7 +94,7 @@ def views_always_taken_for_intact(patch: pytest.MonkeyPatch) -> None:
 
 
 def views_emptied_without_the_fence(patch: pytest.MonkeyPatch) -> None:
-    def wipe(writer: FencedWriter, batch: int, metrics: Sequence[Any], since: int | None) -> None:
+    def wipe(writer: FencedWriter, metrics: Sequence[Any], since: int | None) -> list[Command]:
         client: Any = writer.client
         client.unlink(keys.progress(writer.contract, writer.lane), keys.late(writer.contract, writer.lane))
         for metric in metrics:
@@ -103,8 +103,9 @@ def views_emptied_without_the_fence(patch: pytest.MonkeyPatch) -> None:
                 for start in client.zrange(index, 0, -1):
                     client.unlink(keys.speed_window(metric.family, length, int(start)))
                 client.unlink(index)
+        return []
 
-    patch.setattr(speed_lane, "wipe_views", wipe)
+    patch.setattr(speed_lane, "removals", wipe)
 
 
 def new_families_covered_from_the_beginning(patch: pytest.MonkeyPatch) -> None:

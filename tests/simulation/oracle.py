@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from streaming.covered_from import MAX_AHEAD_S
-from tests.simulation.definitions import merged, shown
+from tests.simulation.definitions import CONTRACT, LANE, merged, shown
 from tests.simulation.engine import DELAY_S, consumed
+from tidemark import keys
 from tidemark.dims import encode_dims
 from tidemark.merge import base_window
 from tidemark.metrics.model import Metric
-from tidemark.progress import Progress
+from tidemark.progress import Fence, Progress
 from tidemark.windows import Span, ceil_to, floor_to
 
 if TYPE_CHECKING:
@@ -58,9 +59,11 @@ class Seen:
         return ends
 
     def _half_written(self, taken: int) -> set[int]:
-        """Ends of the batches that come next: one may be in the views in part."""
-        ends = ([plan.end for plan in each.plans if plan.end > taken] for each in self.world.checkpoints)
-        return {found[0] for found in ends if found}
+        """End of the batch that comes next in the fence's checkpoint: it may be in the views in part."""
+        held = self.world.redis.peek(keys.fence(CONTRACT.name, LANE))
+        holder = Fence.parse(held).checkpoint if held else None
+        owner = (each for each in self.world.checkpoints if each.note and each.note.identity == holder)
+        return {plan.end for each in owner for plan in each.plans[len(each.commits) :] if plan.end > taken}
 
     def _received_before(self, as_of: float) -> int:
         """How many records had come by then: a backlog must never look fresh."""
