@@ -41,7 +41,7 @@ def until_found(runs: int) -> settings:
         database=None,
         suppress_health_check=_QUIET,
         phases=[Phase.generate],
-        print_blob=True,
+        print_blob=False,
     )
 
 
