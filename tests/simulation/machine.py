@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.simulation.definitions import PEAKS, TOTALS
 from tests.simulation.fence_model import FenceModel
-from tests.simulation.world import Crash, Interrupt, World
+from tests.simulation.interrupts import Crash, Interrupt
+from tests.simulation.world import World
 from tidemark.windows import floor_to
 
 AGES_S = (0, 0, 0, 0, 1, 59, 60, 599, 600, 660, 661, 720, 721, 900, 1200, 1800, 3600, 7200, 90_000, -60, -600, -3600)

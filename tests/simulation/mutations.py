@@ -17,12 +17,12 @@ from streaming import speed_lane
 from streaming.covered_from import Unseen
 from streaming.fenced_writer import Command, FencedWriter
 from streaming.speed_lane import SpeedLane
-from tests.simulation import world as simulated
+from tests.simulation import driver
 from tests.simulation.definitions import CODECS, METRICS, PEAKS, TOTALS, cells, fold, merged
 from tests.simulation.engine import Checkpoint, Group, Ran, run_batch, to_table
 from tests.simulation.fake_redis import FakeRedis
 from tests.simulation.fence_model import FenceModel
-from tests.simulation.world import World
+from tests.simulation.nightly_model import NightlyModel
 from tidemark import keys
 from tidemark.coverage import Missing, Reason, SpeedState, find_missing
 from tidemark.merge import split
@@ -68,7 +68,7 @@ def increments_instead_of_absolute_values(patch: pytest.MonkeyPatch) -> None:
             hset(self, key, pairs[at], codec.encode(total or ()))
         return len(pairs) // 2
 
-    patch.setattr(simulated, "run_batch", deltas)
+    patch.setattr(driver, "run_batch", deltas)
     patch.setattr(FakeRedis, "_hset", add)
 
 
@@ -122,11 +122,11 @@ def as_of_by_the_clock(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_barrier(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(World, "_wait_for_lake", lambda self, end: None)
+    patch.setattr(NightlyModel, "wait_for_lake", lambda self, end: None)
 
 
 def late_events_make_nothing_dirty(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(World, "_late_minutes", lambda self, before, silver: set())
+    patch.setattr(NightlyModel, "late_minutes", lambda self, before, silver: set())
 
 
 def speed_expires_before_the_pointer_moves(patch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from streaming.covered_from import MAX_AHEAD_S
 from tests.simulation.definitions import CONTRACT, LANE, merged, shown
@@ -32,6 +32,12 @@ class Seen:
     world: "World"
     progress: Progress | None
     alive: bool
+
+    @classmethod
+    def of(cls, world: "World") -> Self:
+        if world.redis.is_down:
+            return cls(world, None, False)
+        return cls(world, world.progress(), world.redis.peek(keys.alive(CONTRACT.name, LANE)) is not None)
 
     @cached_property
     def is_current(self) -> bool:
@@ -103,11 +109,11 @@ class _Window:
             begun = world.begun_at[metric.name, self._publication.version]
             assert held >= begun, f"{metric.name}: sealed without records that the source had when the batch began"
         self._base = base_window(metric, window_s)
-        self._all = world.truth(metric, len(world.source))
+        self._all = world.source.truth(metric, len(world.source))
 
     def starts(self) -> set[int]:
         """Windows in which any record ever fell; in the others nothing may be shown."""
-        return self._seen.world.starts(self._metric, self._base, self._window_s)
+        return self._seen.world.source.starts(self._metric, self._base, self._window_s)
 
     def check(self, start: int, found: Mapping[bytes, Mapping[str, Any]], *, is_lower_bound: bool) -> None:
         if is_lower_bound:
@@ -133,7 +139,7 @@ class _Window:
             ends = [world.lake.silver[publication.silver_version or 0]]
         else:
             ends = self._seen.speed_ends(start, self._window_s)
-        return [world.truth(self._metric, end).get((self._base, start), {}) for end in ends]
+        return [world.source.truth(self._metric, end).get((self._base, start), {}) for end in ends]
 
     def _check_below(self, start: int, found: Mapping[bytes, Mapping[str, Any]]) -> None:
         """A late or stale part is shown, and said to be missing: never more than there is."""
@@ -163,8 +169,8 @@ def expected_gaps(world: "World", metric: Metric, document: Mapping[str, Any]) -
     lost_below = (
         floor_to(newest, metric.granule_s) + metric.granule_s + DELAY_S if world.losses or world.redefined else 0
     )
-    if lost_below and world.cleaned:
-        oldest_s = min((event.received_s for event in world.source[world.cleaned :]), default=world.clock_s)
+    if lost_below and world.source.cleaned:
+        oldest_s = min((event.received_s for event in world.source[world.source.cleaned :]), default=world.clock_s)
         lost_below = max(lost_below, ceil_to(oldest_s + MAX_AHEAD_S, metric.granule_s))
     unexcused = []
     for gap in document["missing"]:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import seed
 
 from tests.simulation.definitions import PEAKS, TOTALS
+from tests.simulation.interrupts import Interrupt
 from tests.simulation.machine import Deployment, crash
 from tests.simulation.profiles import of_runs, run
-from tests.simulation.world import Interrupt, World
+from tests.simulation.world import World
 from tidemark.windows import floor_to
 
 
@@ -112,7 +113,7 @@ def test_an_event_that_arrives_during_the_cut_counts_once_at_the_seam(world: Wor
     world.check(5)
     world.write_lake()
     world.run_batch(through_s)
-    document = world.ask(TOTALS, 1800, world.everything())
+    document = world.ask(TOTALS, 1800, world.source.everything())
     assert document["complete"]
     counted = [point["values"]["events"] for point in document["points"] if point["dims"] == {"device_id": "b"}]
     assert sum(counted) == sum(event.device == "b" for event in world.source)
@@ -133,7 +134,7 @@ def test_after_the_clock_was_set_back_a_hanging_stream_is_noticed(set_back: Worl
     """As of an hour ahead used to pass for fresh, for an hour."""
     set_back.ingest(0)
     set_back.beat()
-    document = set_back.ask(TOTALS, 600, set_back.everything())
+    document = set_back.ask(TOTALS, 600, set_back.source.everything())
     assert not document["complete"]
     assert {gap["reason"] for gap in document["missing"]} == {"speed_stale"}
 
@@ -145,7 +146,7 @@ def test_after_the_clock_was_set_back_the_next_batch_is_as_of_now(set_back: Worl
     progress = set_back.progress()
     assert progress is not None
     assert progress.as_of <= set_back.clock_s
-    assert set_back.ask(TOTALS, 600, set_back.everything())["complete"]
+    assert set_back.ask(TOTALS, 600, set_back.source.everything())["complete"]
 
 
 def test_an_emptied_source_and_an_emptied_redis_are_not_nothing_ever_came(world: World) -> None:
@@ -155,7 +156,7 @@ def test_an_emptied_source_and_an_emptied_redis_are_not_nothing_ever_came(world:
     world.kill()
     world.lose_redis()
     world.advance(60)
-    assert not world.ask(TOTALS, 600, world.everything())["complete"]
+    assert not world.ask(TOTALS, 600, world.source.everything())["complete"]
 
 
 def test_two_checkpoints_that_claimed_the_same_epoch_of_an_emptied_redis_are_told_apart(world: World) -> None:
