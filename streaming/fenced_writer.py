@@ -118,12 +118,14 @@ class FencedWriter:
     def claim(self, above: int, committed: int, *, intact: bool) -> int:
         """Take the next epoch, greater than `above`; `committed`: the last committed batch. Older writers are out.
 
-        Views that are not `intact` lose their progress record in the same step: a crash before the repair is done must
-        not leave a fence that vouches for them. ViewsLost when views that were found intact by `fence` no longer are
+        Views that are not `intact` lose their progress record in the same step, and their fence stays one batch behind
+        until the repair is written, as batch `committed`: neither a crash before that, nor a Redis that comes back from
+        a copy of that time, must have a fence that vouches for them. ViewsLost when views that were found intact by `fence` no longer are
         what was seen: a Redis that is emptied in between would get a fence that vouches for nothing.
         """
         names = [keys.epoch(self.contract, self.lane), self._fence, keys.progress(self.contract, self.lane)]
-        arguments: list[Any] = [above, committed, self.checkpoint, int(intact), self._seen]
+        held = committed if intact else committed - 1
+        arguments: list[Any] = [above, held, self.checkpoint, int(intact), self._seen]
         with answering():
             self.epoch = int(self._claim(keys=names, args=arguments))
         self._written = committed

@@ -71,10 +71,11 @@ def wipe_views(writer: FencedWriter, batch: int, metrics: Sequence[Metric], sinc
     views away. The progress record goes first: whoever reads while the windows go is told that speed is not available.
     Accepted counts before `since` stay: nobody will count those minutes again.
     """
-    writer.write(batch, _removals(writer, metrics, since))
+    writer.write(batch, removals(writer, metrics, since))
 
 
-def _removals(writer: FencedWriter, metrics: Sequence[Metric], since: int | None) -> Iterator[Command]:
+def removals(writer: FencedWriter, metrics: Sequence[Metric], since: int | None) -> Iterator[Command]:
+    """The commands of `wipe_views`, for who writes more in the same batch."""
     contract, lane = writer.contract, writer.lane
     yield ("UNLINK", keys.progress(contract, lane))
     yield ("UNLINK", keys.late(contract, lane))

@@ -5,7 +5,8 @@ the progress record last. A replayed batch writes the same bytes.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 import redis
 import structlog
@@ -25,7 +26,7 @@ from streaming.covered_from import cover_families, unseen_by_new
 from streaming.fenced_writer import Command, FencedWriter, answering
 from streaming.poison import Suspects
 from streaming.query_lane import QueryLane, Session
-from streaming.rebuild import forget_pointers, open_from, restore_open_windows, wipe_views
+from streaming.rebuild import forget_pointers, open_from, removals, restore_open_windows, wipe_views
 from streaming.sources import read_source
 from streaming.speed_views import (
     accept_once,
@@ -138,15 +139,19 @@ class SpeedLane(QueryLane):
         intact = self._views_intact(self._writer, commit)
         epoch = self._writer.claim(self._note.epoch, commit.batch if commit else -1, intact=intact)
         self._position.keep_only(set(self._source.end_position().get("segments", ())))
-        known = self._note.families if intact else self._repair(commit)
+        known = self._note.families if intact else self._covered_again(commit)
         delay_s = max(self._note.delay_s, watermark_delay_s(self.contract.newest))
         now_s = self._now_s()
         unseen = unseen_by_new(commit, self._source, self.contract.newest, delay_s, now_s)
         families = cover_families(self._metrics, known, unseen.and_before(self._note.since))
         self._note = self._notes.update(self._note, epoch=epoch, delay_s=delay_s, families=families)
         self._progress = self._resumed(commit)
+        # One batch: only its last script says that the views are whole again.
+        repair = () if intact else self._repair(commit)
         if commit is not None:
-            self._writer.write(commit.batch, (), [self._progress_command()])
+            self._writer.write(commit.batch, repair, [self._progress_command()])
+        elif not intact:
+            self._writer.write(-1, repair)
 
     def reset(self) -> bool:
         """Begin a new checkpoint and take over with it, so that no older writer goes on; whether there was an old one.
@@ -226,21 +231,25 @@ class SpeedLane(QueryLane):
             return False
         return bool(self._client.exists(keys.progress(self.contract.name, self.lane)))
 
-    def _repair(self, commit: Commit | None) -> dict[str, int | None]:
-        """Empty the lane's views, then restore what the state holds. Families → covered from."""
-        batch = commit.batch if commit else -1
-        wipe_views(self._writer, batch, self._metrics, self._note.since)
+    def _covered_again(self, commit: Commit | None) -> dict[str, int | None]:
+        """Families → covered from, once the views hold what the state holds."""
         if commit is None:
             return {}
-        forget_pointers(self._client, self._metrics)
-        rows = restore_open_windows(self.spark, self.checkpoint, self.lane, batch)
-        late = [("ZADD", keys.late(self.contract.name, self.lane), m, m) for m in self._note.late]
-        self._writer.write(batch, [*self._rows.commands(rows), *late])
         kept = {m.family: m for m in self._metrics if m.family in self._note.families}
         return {
             family: open_from(metric, commit.watermark_s, self._note.families[family])
             for family, metric in kept.items()
         }
+
+    def _repair(self, commit: Commit | None) -> Iterable[Command]:
+        """What empties the lane's views, then restores what the state holds."""
+        emptied = removals(self._writer, self._metrics, self._note.since)
+        if commit is None:
+            return emptied
+        forget_pointers(self._client, self._metrics)
+        rows = restore_open_windows(self.spark, self.checkpoint, self.lane, commit.batch)
+        late = [("ZADD", keys.late(self.contract.name, self.lane), m, m) for m in self._note.late]
+        return chain(emptied, self._rows.commands(rows), late)
 
     def _resumed(self, commit: Commit | None) -> Progress:
         """Where the lane stands before its first batch of this run."""
@@ -251,13 +260,23 @@ class SpeedLane(QueryLane):
         return Progress(
             epoch=self._writer.epoch,
             batch=commit.batch if commit else -1,
-            as_of=before.as_of if before else self._read_through(commit),
+            as_of=self._as_of(before, commit),
             watermark=commit.watermark_s + bucket_s(newest) if commit and commit.watermark_s else None,
             max_event_time=before.max_event_time if before else guess,
             position=self._position.position,
             families=self._note.families,
             failed={name: self._failed[name] for name in sorted(self._left_out)},
         )
+
+    def _as_of(self, before: Progress | None, commit: Commit | None) -> float:
+        """As of when the views hold all that was received, of every metric.
+
+        Trap: a batch that is in the views and not committed speaks only for the metrics that it ran with.
+        """
+        if before is not None and self._note.families.keys() <= before.families.keys():
+            return before.as_of
+        read_through = self._read_through(commit)
+        return read_through if before is None else min(before.as_of, read_through)
 
     def _read_through(self, commit: Commit | None) -> float:
         """As of when the committed batches hold all that was received, without the record that said so.

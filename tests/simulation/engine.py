@@ -68,20 +68,39 @@ class Checkpoint:
     def next_watermark_s(self) -> int:
         return self.commits[-1] if self.commits else 0
 
-    def plan(self, end: int, now_s: float) -> int:
-        """Number of the batch to run: the one left unfinished, or the next, planned up to record `end`."""
-        number = len(self.commits)
-        if len(self.plans) == number:
-            self.plans.append(Plan(self.committed_end, end, self.next_watermark_s, now_s))
-        return number
 
-    def commit(self, number: int, state: State, watermark_s: int) -> bool:
-        """False when another query on this checkpoint has committed the batch before."""
-        if len(self.commits) != number:
-            return False
-        self.commits.append(watermark_s)
-        self.states.append(state)
-        return True
+class AnotherQuery(Exception):
+    """A log of the checkpoint has this batch already: another query wrote it."""
+
+
+class Query:
+    """One run of the query. Trap: it reads the logs when it begins, and then goes by what it remembers.
+
+    One that hung while another took its place still wants to plan the batch that came next for it: refused.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self._number = len(checkpoint.commits)
+        self._is_planned = len(checkpoint.plans) > self._number
+
+    def plan(self, upto: int | None, appended: int, now_s: float) -> int:
+        """Number of the batch to run: the one left unfinished, or the next, over at most `upto` of what is there."""
+        if not self._is_planned:
+            if len(self._checkpoint.plans) != self._number:
+                raise AnotherQuery(f"offsets/{self._number}")
+            first = self._checkpoint.committed_end
+            end = appended if upto is None else min(first + upto, appended)
+            self._checkpoint.plans.append(Plan(first, end, self._checkpoint.next_watermark_s, now_s))
+            self._is_planned = True
+        return self._number
+
+    def commit(self, state: State, watermark_s: int) -> None:
+        if len(self._checkpoint.commits) != self._number:
+            raise AnotherQuery(f"commits/{self._number}")
+        self._checkpoint.commits.append(watermark_s)
+        self._checkpoint.states.append(state)
+        self._number, self._is_planned = self._number + 1, False
 
 
 @dataclass(frozen=True, slots=True)

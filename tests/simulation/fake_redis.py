@@ -4,14 +4,14 @@ A step is what a real server does atomically: one command or one script. Between
 caller, lose the data or let another writer run.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 
 import redis
 
-from serving import speed_store, views
-from streaming import fenced_writer
+from tests.simulation.fake_clients import FakeScript, Pipeline
+from tests.simulation.fake_scripts import SCRIPTS
 from tests.simulation.fence_model import FenceModel, Refused
 
 Key = str
@@ -30,31 +30,6 @@ def _bytes(word: Any) -> bytes:
 
 def _name(key: Any) -> str:
     return key.decode() if isinstance(key, bytes) else str(key)
-
-
-class Strings(MutableMapping[str, bytes]):
-    """The text keys of a store as a mapping, for the fence."""
-
-    def __init__(self, store: "FakeRedis") -> None:
-        self._store = store
-
-    def __getitem__(self, key: str) -> bytes:
-        value = self._store.peek(key)
-        if value is None:
-            raise KeyError(key)
-        return value  # type: ignore[no-any-return]
-
-    def __setitem__(self, key: str, value: bytes) -> None:
-        self._store.run_command("SET", key, value)
-
-    def __delitem__(self, key: str) -> None:
-        self._store.run_command("DEL", key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._store.data)
-
-    def __len__(self) -> int:
-        return len(self._store.data)
 
 
 class FakeRedis:
@@ -98,7 +73,7 @@ class FakeRedis:
     def run_script(self, text: str, names: Sequence[str], argv: Sequence[Any], *, is_reader: bool = False) -> Any:
         self.check_up()
         try:
-            reply = _SCRIPTS[text](self, list(map(_name, names)), list(argv))
+            reply = SCRIPTS[text](self, list(map(_name, names)), list(argv))
         except Refused as error:
             raise redis.ResponseError(str(error)) from None
         if not is_reader:
@@ -166,10 +141,10 @@ class FakeRedis:
         return len(pairs) // 2
 
     def _hget(self, key: Any, field: Any) -> bytes | None:
-        return self._hgetall(key).get(_bytes(field))
+        return (self.peek(_name(key)) or {}).get(_bytes(field))  # type: ignore[no-any-return]
 
     def _hexists(self, key: Any, field: Any) -> bool:
-        return _bytes(field) in self._hgetall(key)
+        return _bytes(field) in (self.peek(_name(key)) or {})
 
     def _hgetall(self, key: Any) -> dict[bytes, bytes]:
         return dict(self.peek(_name(key)) or {})
@@ -206,10 +181,10 @@ class FakeRedis:
 
     # --- redis-py's faces
 
-    def register_script(self, text: str) -> "FakeScript":
+    def register_script(self, text: str) -> FakeScript:
         return FakeScript(self, text)
 
-    def pipeline(self, transaction: bool = True) -> "Pipeline":
+    def pipeline(self, transaction: bool = True) -> Pipeline:
         return Pipeline(self, transaction)
 
     def get(self, key: Any) -> Any:
@@ -247,105 +222,6 @@ class FakeRedis:
         return True
 
 
-class Pipeline:
-    """Commands and scripts, carried out one by one; in a transaction as one step."""
-
-    def __init__(self, store: FakeRedis, transaction: bool) -> None:
-        self._store, self._transaction = store, transaction
-        self._queued: list[Callable[[], Any]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._queued.clear()
-
-    def queue(self, call: Callable[[], Any]) -> None:
-        self._queued.append(call)
-
-    def execute(self) -> list[Any]:
-        queued, self._queued = self._queued, []
-        if not self._transaction:
-            return [call() for call in queued]
-        hook, self._store.after_step = self._store.after_step, None
-        try:
-            replies = [call() for call in queued]
-        finally:
-            self._store.after_step = hook
-        if hook is not None:
-            hook(True)
-        return replies
-
-    def _queue_command(self, *words: Any) -> Self:
-        self.queue(lambda: self._store.step(*words))
-        return self
-
-    def expire(self, key: Any, seconds: int) -> Self:
-        return self._queue_command("EXPIRE", key, seconds)
-
-    def zremrangebyscore(self, key: Any, low: Any, high: Any) -> Self:
-        return self._queue_command("ZREMRANGEBYSCORE", key, low, high)
-
-    def hexists(self, key: Any, field: Any) -> Self:
-        return self._queue_command("HEXISTS", key, field)
-
-    def delete(self, *names: Any) -> Self:
-        return self._queue_command("DEL", *names)
-
-    def hset(self, key: Any, field: Any = None, value: Any = None, mapping: Mapping[Any, Any] | None = None) -> Self:
-        pairs: Iterable[tuple[Any, Any]] = [(field, value)] if mapping is None else mapping.items()
-        return self._queue_command("HSET", key, *(word for pair in pairs for word in pair))
-
-    def zadd(self, key: Any, members: Mapping[Any, Any]) -> Self:
-        for member, score in members.items():
-            self._queue_command("ZADD", key, score, member)
-        return self
-
-    def zrem(self, key: Any, *members: Any) -> Self:
-        return self._queue_command("ZREM", key, *members)
-
-
-class FakeScript:
-    def __init__(self, store: FakeRedis, text: str) -> None:
-        self._store, self._text = store, text
-
-    def __call__(self, keys: Sequence[str], args: Sequence[Any], client: Pipeline | None = None) -> Any:
-        if client is None:
-            return self._store.run_script(self._text, keys, args)
-        client.queue(lambda: self._store.run_script(self._text, keys, args))
-        return None
-
-
-class AsyncFake:
-    """The same store for serving, whose reads are no steps: nothing happens between them unless a test says so."""
-
-    def __init__(self, store: FakeRedis) -> None:
-        self.store = store
-        self.connection_pool = SimpleNamespace(make_connection=None)
-
-    async def script(self, text: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        return self.store.run_script(text, keys, args, is_reader=True)
-
-    def pipeline(self, transaction: bool = True) -> "AsyncPipeline":
-        return AsyncPipeline(self.store)
-
-
-class AsyncPipeline:
-    def __init__(self, store: FakeRedis) -> None:
-        self._store = store
-        self._queued: list[tuple[Any, ...]] = []
-
-    def hgetall(self, key: Any) -> None:
-        self._queued.append(("HGETALL", key))
-
-    def get(self, key: Any) -> None:
-        self._queued.append(("GET", key))
-
-    async def execute(self) -> list[Any]:
-        self._store.check_up()
-        return [self._store.run_command(*words) for words in self._queued]
-
-
 def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
     return {key: type(value)(value) if isinstance(value, dict) else value for key, value in data.items()}
 
@@ -357,30 +233,3 @@ def _between(low: Any, high: Any) -> Callable[[float], bool]:
 
     (bottom, above), (top, below) = edge(low), edge(high)
     return lambda score: (score > bottom if above else score >= bottom) and (score < top if below else score <= top)
-
-
-def _write(store: FakeRedis, names: list[str], argv: list[Any]) -> Any:
-    return store.fence.write(Strings(store), names, argv, lambda words: store.run_command(*words))
-
-
-def _claim(store: FakeRedis, names: list[str], argv: list[Any]) -> Any:
-    return store.fence.claim(Strings(store), names, argv)
-
-
-def _head(store: FakeRedis, names: list[str], argv: list[Any]) -> Any:
-    texts = [store.run_command("GET", name) for name in names[:4]]
-    spans = [store.run_command("ZRANGEBYSCORE", name, *argv[:2]) for name in names[5:7]]
-    ahead = [store.run_command("HGET", name, argv[2]) for name in names[7:]]
-    return [*texts, store.run_command("EXISTS", names[4]), *spans, ahead]
-
-
-def _field_of_each(store: FakeRedis, names: list[str], argv: list[Any]) -> Any:
-    return [[store.run_command("HGET", name, field) for field in argv] for name in names]
-
-
-_SCRIPTS: dict[str, Callable[[FakeRedis, list[str], list[Any]], Any]] = {
-    fenced_writer._WRITE: _write,
-    fenced_writer._CLAIM: _claim,
-    speed_store._HEAD: _head,
-    views._FIELD_OF_EACH: _field_of_each,
-}

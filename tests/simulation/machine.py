@@ -12,14 +12,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.simulation.definitions import PEAKS, TOTALS
 from tests.simulation.fence_model import FenceModel
-from tests.simulation.world import Crash, Interrupt, World
+from tests.simulation.interrupts import Crash, Interrupt
+from tests.simulation.world import World
 from tidemark.windows import floor_to
 
 AGES_S = (0, 0, 0, 0, 1, 59, 60, 599, 600, 660, 661, 720, 721, 900, 1200, 1800, 3600, 7200, 90_000, -60, -600, -3600)
 JUMPS_S = (1, 11, 31, 60, 300, 599, 600, 1800, 3601, 7200)
 
 
-def _crash(_: World) -> None:
+def crash(_: World) -> None:
     raise Crash
 
 
@@ -41,7 +42,7 @@ def _redefine(world: World) -> None:
 
 Happening = Callable[[World], None]
 FAULTS: dict[str, Happening] = {
-    "crash": _crash,
+    "crash": crash,
     "reply lost": _reply_lost,
     "down": _down,
     "emptied": World.lose_redis,

@@ -17,12 +17,12 @@ from streaming import speed_lane
 from streaming.covered_from import Unseen
 from streaming.fenced_writer import Command, FencedWriter
 from streaming.speed_lane import SpeedLane
-from tests.simulation import world as simulated
+from tests.simulation import driver
 from tests.simulation.definitions import CODECS, METRICS, PEAKS, TOTALS, cells, fold, merged
 from tests.simulation.engine import Checkpoint, Group, Ran, run_batch, to_table
 from tests.simulation.fake_redis import FakeRedis
 from tests.simulation.fence_model import FenceModel
-from tests.simulation.world import World
+from tests.simulation.nightly_model import NightlyModel
 from tidemark import keys
 from tidemark.coverage import Missing, Reason, SpeedState, find_missing
 from tidemark.merge import split
@@ -68,7 +68,7 @@ def increments_instead_of_absolute_values(patch: pytest.MonkeyPatch) -> None:
             hset(self, key, pairs[at], codec.encode(total or ()))
         return len(pairs) // 2
 
-    patch.setattr(simulated, "run_batch", deltas)
+    patch.setattr(driver, "run_batch", deltas)
     patch.setattr(FakeRedis, "_hset", add)
 
 
@@ -94,7 +94,7 @@ def views_always_taken_for_intact(patch: pytest.MonkeyPatch) -> None:
 
 
 def views_emptied_without_the_fence(patch: pytest.MonkeyPatch) -> None:
-    def wipe(writer: FencedWriter, batch: int, metrics: Sequence[Any], since: int | None) -> None:
+    def wipe(writer: FencedWriter, metrics: Sequence[Any], since: int | None) -> list[Command]:
         client: Any = writer.client
         client.unlink(keys.progress(writer.contract, writer.lane), keys.late(writer.contract, writer.lane))
         for metric in metrics:
@@ -103,8 +103,9 @@ def views_emptied_without_the_fence(patch: pytest.MonkeyPatch) -> None:
                 for start in client.zrange(index, 0, -1):
                     client.unlink(keys.speed_window(metric.family, length, int(start)))
                 client.unlink(index)
+        return []
 
-    patch.setattr(speed_lane, "wipe_views", wipe)
+    patch.setattr(speed_lane, "removals", wipe)
 
 
 def new_families_covered_from_the_beginning(patch: pytest.MonkeyPatch) -> None:
@@ -121,11 +122,11 @@ def as_of_by_the_clock(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_barrier(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(World, "_wait_for_lake", lambda self, end: None)
+    patch.setattr(NightlyModel, "wait_for_lake", lambda self, end: None)
 
 
 def late_events_make_nothing_dirty(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(World, "_late_minutes", lambda self, before, silver: set())
+    patch.setattr(NightlyModel, "late_minutes", lambda self, before, silver: set())
 
 
 def speed_expires_before_the_pointer_moves(patch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,17 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 from streaming.covered_from import MAX_AHEAD_S
-from tests.simulation.definitions import merged, shown
+from tests.simulation.definitions import CONTRACT, LANE, merged, shown
 from tests.simulation.engine import DELAY_S, consumed
+from tidemark import keys
 from tidemark.dims import encode_dims
 from tidemark.merge import base_window
 from tidemark.metrics.model import Metric
-from tidemark.progress import Progress
+from tidemark.progress import Fence, Progress
 from tidemark.windows import Span, ceil_to, floor_to
 
 if TYPE_CHECKING:
@@ -31,29 +33,43 @@ class Seen:
     progress: Progress | None
     alive: bool
 
-    @property
+    @classmethod
+    def of(cls, world: "World") -> Self:
+        if world.redis.is_down:
+            return cls(world, None, False)
+        return cls(world, world.progress(), world.redis.peek(keys.alive(CONTRACT.name, LANE)) is not None)
+
+    @cached_property
     def is_current(self) -> bool:
         """Whether a stream is known to be at work: else what is complete must hold every record there is."""
         fresh = self.progress is not None and abs(self.world.clock_s - self.progress.as_of) <= STALE_AFTER_S
         return self.alive and fresh
 
-    def speed_ends(self, start: int, window_s: int) -> set[int]:
+    def speed_ends(self, start: int, window_s: int) -> list[int]:
         """How many records a speed window may hold."""
         if self.progress is None:
-            return {len(self.world.source)}
+            return [len(self.world.source)]
         watermark = self.progress.watermark
         if not self.is_current and (watermark is None or start >= floor_to(watermark, window_s)):
-            return {len(self.world.source)}
-        taken = consumed(self.progress.position)
+            return [len(self.world.source)]
+        return self._told_ends
+
+    @cached_property
+    def _told_ends(self) -> list[int]:
+        assert self.progress is not None
+        taken, as_of = consumed(self.progress.position), self.progress.as_of
         told = {taken, *self._half_written(taken)}
-        ends = {end for end in told if end >= self._received_before(self.progress.as_of)}
-        assert ends, f"speed_as_of {self.progress.as_of} is ahead of the views, which hold at most {max(told)} records"
+        received = self._received_before(as_of)
+        ends = sorted(end for end in told if end >= received)
+        assert ends, f"speed_as_of {as_of} is ahead of the views, which hold at most {max(told)} records"
         return ends
 
     def _half_written(self, taken: int) -> set[int]:
-        """Ends of the batches that come next: one may be in the views in part."""
-        ends = ([plan.end for plan in each.plans if plan.end > taken] for each in self.world.checkpoints)
-        return {found[0] for found in ends if found}
+        """End of the batch that comes next in the fence's checkpoint: it may be in the views in part."""
+        held = self.world.redis.peek(keys.fence(CONTRACT.name, LANE))
+        holder = Fence.parse(held).checkpoint if held else None
+        owner = (each for each in self.world.checkpoints if each.note and each.note.identity == holder)
+        return {plan.end for each in owner for plan in each.plans[len(each.commits) :] if plan.end > taken}
 
     def _received_before(self, as_of: float) -> int:
         """How many records had come by then: a backlog must never look fresh."""
@@ -93,11 +109,11 @@ class _Window:
             begun = world.begun_at[metric.name, self._publication.version]
             assert held >= begun, f"{metric.name}: sealed without records that the source had when the batch began"
         self._base = base_window(metric, window_s)
-        self._all = world.truth(metric, len(world.source))
+        self._all = world.source.truth(metric, len(world.source))
 
     def starts(self) -> set[int]:
         """Windows in which any record ever fell; in the others nothing may be shown."""
-        return {floor_to(start, self._window_s) for length, start in self._all if length == self._base}
+        return self._seen.world.source.starts(self._metric, self._base, self._window_s)
 
     def check(self, start: int, found: Mapping[bytes, Mapping[str, Any]], *, is_lower_bound: bool) -> None:
         if is_lower_bound:
@@ -120,10 +136,10 @@ class _Window:
         """dims key → partial of one stored window, in each way in which it may rightly be found."""
         world, publication = self._seen.world, self._publication
         if publication is not None and start < publication.sealed_through:
-            ends = {world.lake.silver[publication.silver_version or 0]}
+            ends = [world.lake.silver[publication.silver_version or 0]]
         else:
             ends = self._seen.speed_ends(start, self._window_s)
-        return [world.truth(self._metric, end).get((self._base, start), {}) for end in sorted(ends)]
+        return [world.source.truth(self._metric, end).get((self._base, start), {}) for end in ends]
 
     def _check_below(self, start: int, found: Mapping[bytes, Mapping[str, Any]]) -> None:
         """A late or stale part is shown, and said to be missing: never more than there is."""
@@ -153,8 +169,8 @@ def expected_gaps(world: "World", metric: Metric, document: Mapping[str, Any]) -
     lost_below = (
         floor_to(newest, metric.granule_s) + metric.granule_s + DELAY_S if world.losses or world.redefined else 0
     )
-    if lost_below and world.cleaned:
-        oldest_s = min((event.received_s for event in world.source[world.cleaned :]), default=world.clock_s)
+    if lost_below and world.source.cleaned:
+        oldest_s = min((event.received_s for event in world.source[world.source.cleaned :]), default=world.clock_s)
         lost_below = max(lost_below, ceil_to(oldest_s + MAX_AHEAD_S, metric.granule_s))
     unexcused = []
     for gap in document["missing"]:

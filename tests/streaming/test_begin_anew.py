@@ -73,7 +73,7 @@ def test_views_of_an_older_checkpoint_are_not_believed_after_a_kill_within_the_t
     shutil.rmtree(stage.settings.home / "source")
     stage.append(access("a", "00:05:00", "dev-1"))
     with monkeypatch.context() as killed:
-        killed.setattr("streaming.speed_lane.wipe_views", _killed)
+        killed.setattr("streaming.speed_lane.removals", _killed)
         with pytest.raises(KeyboardInterrupt):
             stage.lane().prepare()
     stage.once()

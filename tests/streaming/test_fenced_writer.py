@@ -175,3 +175,16 @@ def test_a_redis_emptied_between_the_look_and_the_claim_is_noticed(client: redis
     with pytest.raises(ViewsLost):
         second.claim(1, 0, intact=True)
     assert client.keys("*") == []
+
+
+def test_a_fence_over_views_in_doubt_does_not_take_the_next_batch_before_they_are_repaired(client: redis.Redis) -> None:
+    """A Redis that comes back as it was at the claim: the next batch used to be written into empty views."""
+    first = FencedWriter(client, "access", "exact", "checkpoint")
+    first.claim(0, 7, intact=False)
+    claimed = client.get(keys.fence("access", "exact"))
+    first.write(7, commands(2), [("SET", PROGRESS, "{}")])
+    assert first.holds()
+    client.set(keys.fence("access", "exact"), str(claimed, "ascii"))  # type: ignore[arg-type]
+    assert not first.holds()
+    with pytest.raises(ViewsLost):
+        first.write(8, commands(2))
