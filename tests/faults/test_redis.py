@@ -167,7 +167,7 @@ def test_a_full_redis_holds_the_stream_up_until_it_has_room(
     produce(rig, 7)
     with rig.stream() as driver, Api(rig) as api:
         rig.wait_exact()
-        used = server.client().info("memory")["used_memory"]  # type: ignore[index]
+        used = server.client().info("memory")["used_memory"]
         server.ask("CONFIG", "SET", "maxmemory", used + 500_000)
         with rig.produce(50, 600, 8, start=START + 600, keys=20_000) as producer:
             assert producer.wait() == 0
@@ -197,7 +197,7 @@ def test_a_promoted_replica_without_the_last_writes_is_filled_up(
         with rig.stream() as driver:
             rig.wait_exact()
             replica.ask("REPLICAOF", "127.0.0.1", server.port)
-            wait_for(lambda: replica.client().info("replication")["master_link_status"] == "up", 30)  # type: ignore[index]
+            wait_for(lambda: replica.client().info("replication")["master_link_status"] == "up", 30)
             wait_for(lambda: fence(replica) == fence(server), 30)
             replica.ask("REPLICAOF", "NO", "ONE")
             produce(rig, 10, minutes=6, after_minutes=6)
