@@ -175,6 +175,7 @@ def test_a_full_redis_holds_the_stream_up_until_it_has_room(
         wait_for(lambda: not rig.answer("10m", START, START + 3600)["complete"], 60)
         reasons = {gap["reason"] for gap in rig.answer("10m", START, START + 3600)["missing"]}
         assert reasons <= {"speed_stopped", "speed_stale"}
+        assert rig.wrong_values() == []
         exported = {line.split(" ")[0]: line.split(" ")[1] for line in api.get("/metrics").text.splitlines()}
         limit = float(exported['tidemark_redis_memory_bytes{kind="limit"}'])
         assert float(exported['tidemark_redis_memory_bytes{kind="used"}']) > 0.9 * limit
