@@ -3,7 +3,6 @@
 One Spark session serves all steps; every `drain` and `batch` starts its queries and jobs anew, as a restart would.
 """
 
-import asyncio
 import threading
 import time
 from collections.abc import Iterable
@@ -13,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 from conf.settings import PACKAGED, Settings
 from intake.source import open_source
 from runtime.redis_server import redis_url
-from serving.deps import open_services
 from serving.query import Asked
-from serving.status import status
 from spark_jobs import nightly
 from streaming.fenced_writer import connect
 from streaming.supervisor import Supervisor
+from tests.asking import ask, ask_status
 from tests.packs import SHIPPED
 from tidemark import keys
 from tidemark.metrics.registry import load_registry
@@ -56,26 +54,10 @@ class Deployment:
 
     def answer(self, metric: str, window: str, start: int, end: int, group_by: tuple[str, ...] = ()) -> dict[str, Any]:
         """The answer of the API."""
-        return asyncio.run(self._answer(Asked(metric, window, iso(start), iso(end), (), group_by, None, None, False)))
-
-    async def _answer(self, asked: Asked) -> dict[str, Any]:
-        services = await open_services(self.settings)
-        try:
-            document = (await services.answers.answer(asked)).document
-        finally:
-            await services.close()
-        assert document is not None
-        return document
+        return ask(self.settings, Asked(metric, window, iso(start), iso(end), (), group_by, None, None, False))
 
     def status(self) -> dict[str, Any]:
-        return asyncio.run(self._status())
-
-    async def _status(self) -> dict[str, Any]:
-        services = await open_services(self.settings)
-        try:
-            return await status(services, time.time())
-        finally:
-            await services.close()
+        return ask_status(self.settings)
 
     def forget_last_commit(self, contract: str, query: str) -> None:
         """As if the process had died between its writes and the commit of its last micro-batch."""

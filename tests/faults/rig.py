@@ -5,7 +5,6 @@ with rig.stream() as driver: driver.kill()
 rig.drain(); rig.batch(through); rig.assert_exact(); rig.assert_conserved()
 """
 
-import asyncio
 import json
 import os
 import signal
@@ -22,9 +21,8 @@ import duckdb
 from deltalake import DeltaTable
 
 from conf.settings import Settings, load_settings
-from serving.deps import open_services
 from serving.query import Asked
-from serving.status import status
+from tests.asking import ask, ask_status
 from tests.oracle import METRICS, mismatches, points, read_events
 from tidemark.errors import Fault
 from tidemark.keys import LakeTables
@@ -156,7 +154,7 @@ class Rig:
         """The answer of the serving layer, by every dimension of the metric. Raises what the API would say."""
         dims = METRICS[self.metric].dims
         asked = Asked(self.metric, window, iso(start), iso(end), (), dims, None, None, options.get("strict", False))
-        return asyncio.run(_answer(self._settings(), asked))
+        return ask(self._settings(), asked)
 
     def differences(self, window: str = "10m") -> list[str]:
         """What an answer over everything lacks or has wrong; a line more when it does not call itself complete."""
@@ -195,7 +193,7 @@ class Rig:
 
     def status(self) -> dict[str, Any]:
         """`status --json` of the contract."""
-        document = asyncio.run(_status(self._settings()))
+        document = ask_status(self._settings())
         found: dict[str, Any] = document["contracts"][self.contract]
         return found
 
@@ -242,24 +240,6 @@ def printed_document(text: str) -> dict[str, Any]:
     start = f"\n{text}".rfind("\n{\n")
     found: dict[str, Any] = json.JSONDecoder().raw_decode(text[start:])[0] if start >= 0 else {}
     return found
-
-
-async def _answer(settings: Settings, asked: Asked) -> dict[str, Any]:
-    services = await open_services(settings)
-    try:
-        document = (await services.answers.answer(asked)).document
-    finally:
-        await services.close()
-    assert document is not None
-    return document
-
-
-async def _status(settings: Settings) -> dict[str, Any]:
-    services = await open_services(settings)
-    try:
-        return await status(services, time.time())
-    finally:
-        await services.close()
 
 
 def wait_for(reached: Callable[[], bool], seconds: float = 120, why: Callable[[], str] = str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from conf.settings import Settings, load_settings
 from tests.faults.disk_faults import SmallDisk, full_disk, resume, wait_stopped
-from tests.faults.rig import Rig, wait_for
+from tests.faults.rig import Driver, Rig, wait_for
 from tidemark.windows import iso
 
 pytestmark = [pytest.mark.spark, pytest.mark.fault]
@@ -39,17 +39,8 @@ def told(rig: Rig) -> list[tuple[Any, ...]]:
 def test_a_full_disk_ends_the_driver_with_one_line_and_loses_nothing(rig: Rig, place: str) -> None:
     produce(rig, 1)
     with rig.stream("--once", places=[place]) as driver:
-        wait_stopped(driver)
-        with full_disk(driver):
-            resume(driver)
-            code = driver.wait()
-    assert code == 1, driver.text()[-4000:]
-    assert_given_up(driver.text())
-    assert rig.wrong_values() == []
-    rig.drain()
-    rig.assert_exact()
-    counts = rig.assert_conserved()
-    assert rig.assert_bronze_exact() == counts["received"] == 24_000
+        give_up_on_full_disk(driver)
+    assert_nothing_lost(rig, received=24_000)
 
 
 @pytest.mark.long
@@ -58,18 +49,30 @@ def test_a_disk_that_is_full_when_state_is_committed_loses_nothing(rig: Rig) -> 
     with rig.stream(places=[STATE]) as driver:
         rig.wait_exact()
         produce(rig, 2, START + 1200)
-        wait_stopped(driver)
-        with full_disk(driver):
-            resume(driver)
-            code = driver.wait()
-    assert code == 1, driver.text()[-4000:]
-    assert_given_up(driver.text())
+        give_up_on_full_disk(driver)
     assert re.search('"query": "access/exact".*the disk is full', driver.text()), driver.text()[-4000:]
+    assert_nothing_lost(rig, received=48_000)
+
+
+def give_up_on_full_disk(driver: Driver) -> None:
+    """The driver waits at its place, goes on without a free block, and ends with one line that says so."""
+    wait_stopped(driver)
+    with full_disk(driver):
+        resume(driver)
+        code = driver.wait()
+    assert code == 1, driver.text()[-4000:]
+    assert "Traceback" not in driver.text()
+    line = last_line(driver.text())
+    assert re.match(r"tidemark: access/\w+ failed 4 times: the disk is full", line), driver.text()
+
+
+def assert_nothing_lost(rig: Rig, received: int) -> None:
+    """Answers were never wrong; R and C hold after the next run."""
     assert rig.wrong_values() == []
     rig.drain()
     rig.assert_exact()
     counts = rig.assert_conserved()
-    assert rig.assert_bronze_exact() == counts["received"] == 48_000
+    assert rig.assert_bronze_exact() == counts["received"] == received
 
 
 @pytest.mark.long
@@ -118,11 +121,6 @@ def test_a_file_system_without_a_free_block(
         rig.batch(START + 1800)
         rig.assert_exact()
         assert rig.assert_bronze_exact() == rig.assert_conserved()["received"] == 48_000
-
-
-def assert_given_up(text: str) -> None:
-    assert "Traceback" not in text
-    assert re.match(r"tidemark: access/\w+ failed 4 times: the disk is full", last_line(text)), text
 
 
 def assert_one_line(text: str) -> None:

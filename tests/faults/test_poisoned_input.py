@@ -3,7 +3,6 @@
 (R) and (C) hold, and the memory of the stream stays within its bound.
 """
 
-import asyncio
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,8 +13,8 @@ import orjson
 import pytest
 
 from data.traffic import iso_ms
-from serving.deps import open_services
 from serving.query import Asked
+from tests.asking import ask
 from tests.faults.memory import PeakMemory
 from tests.faults.rig import Event, Rig
 from tests.oracle import METRICS, mismatches, points
@@ -182,21 +181,11 @@ def _compare(
 ) -> None:
     dims = tuple(f"{name}:{value}" for name, value in filters.items())
     asked = Asked(rig.metric, window, iso(start), iso(start + HOUR), dims, by, None, None, False)
-    found = asyncio.run(_answer(rig, asked))
+    found = ask(rig.settings, asked)
     assert found["complete"], found["missing"]
     expected = points(rig.metric, events, WINDOWS[window], by, filters)
     wrong = mismatches(found["points"], expected, by)
     assert wrong == [], f"{window} {filters}: {len(wrong)} differences, first {wrong[:5]}"
-
-
-async def _answer(rig: Rig, asked: Asked) -> dict[str, Any]:
-    services = await open_services(rig.settings)
-    try:
-        document = (await services.answers.answer(asked)).document
-    finally:
-        await services.close()
-    assert document is not None
-    return document
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> None:

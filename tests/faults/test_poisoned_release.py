@@ -1,7 +1,7 @@
 """A metric that compiles and fails when it runs takes no other metric down, neither in the stream nor in the batch."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class LeakyRig(Rig):
 
 
 @pytest.fixture
-def rig(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LeakyRig]:
+def rig(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LeakyRig:
     folder = tmp_path / "definitions"
     for kind, name in (("contracts", "access"), ("metrics", "device_access")):
         (folder / kind).mkdir(parents=True)
@@ -61,10 +61,10 @@ def rig(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return leaky
 
 
-def release(rig: Rig, definition: dict[str, object]) -> None:
+def release(rig: Rig, definition: Mapping[str, object]) -> None:
     file = rig.folder / "definitions/metrics" / f"{definition['name']}.yaml"
     draft = file.with_suffix(".draft")
-    draft.write_text(yaml.safe_dump(definition))
+    draft.write_text(yaml.safe_dump(dict(definition)))
     draft.replace(file)
 
 

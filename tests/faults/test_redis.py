@@ -1,19 +1,15 @@
 """Redis stops, is emptied, goes back in time, fills up, is replaced: answers lack something and say so, never lie."""
 
-import json
 import time
-import uuid
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from conf.settings import Settings
-from runtime.ports import free_port
+from tests.faults.api import Api
 from tests.faults.redis_faults import MovingName, RedisServer
-from tests.faults.rig import Driver, Rig, wait_for
+from tests.faults.rig import Rig, wait_for
 from tidemark import keys
 from tidemark.progress import Fence
 from tidemark.windows import iso
@@ -56,47 +52,6 @@ def fence(server: RedisServer) -> Fence:
     held = server.ask("GET", keys.fence("access", "exact"))
     assert isinstance(held, bytes)
     return Fence.parse(held)
-
-
-class Api:
-    """`tidemark serve` as a process, asked over HTTP."""
-
-    def __init__(self, rig: Rig) -> None:
-        port = free_port()
-        self.driver: Driver = rig.command("serve", "--port", str(port))
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
-        wait_for(self._is_up, 60, self.driver.text)
-
-    def __enter__(self) -> "Api":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.close()
-        self.driver.stop()
-
-    def get(self, path: str) -> httpx.Response:
-        return self._http.get(path)
-
-    def post_event(self, at_s: int, ledger: Path) -> int:
-        """One valid event, put into the ledger when it was taken; the status."""
-        event = {
-            "event_id": uuid.uuid4().hex,
-            "timestamp": datetime.fromtimestamp(at_s, UTC).isoformat(),
-            "device_id": "posted",
-            "user_id": "u",
-            "access_count": 1,
-        }
-        status = self._http.post("/v1/events/access", json=event).status_code
-        if status == 202:
-            with ledger.open("a") as file:
-                file.write(json.dumps(event) + "\n")
-        return status
-
-    def _is_up(self) -> bool:
-        try:
-            return self.get("/health/live").status_code == 200
-        except httpx.TransportError:
-            return False
 
 
 @pytest.mark.parametrize("seconds", [15, pytest.param(120, marks=pytest.mark.long)])
@@ -164,15 +119,12 @@ def test_an_older_snapshot_is_noticed_while_nothing_arrives(
     settings: Settings, tmp_path: Path, rdb_server: RedisServer
 ) -> None:
     rig = rig_on(settings, tmp_path, rdb_server.url)
-    produce(rig, 3)
     with rig.stream() as driver:
-        rig.wait_exact()
-        snapshot = rdb_server.keep_snapshot()
-        old = fence(rdb_server)
-        produce(rig, 4, minutes=6, after_minutes=6)
-        rig.wait_exact()
+        snapshot, old = count_past_a_snapshot(rig, rdb_server, caught_up=rig.wait_exact)
+        driver.pause()
         rdb_server.go_back_to(snapshot)
         assert fence(rdb_server) == old
+        driver.resume()
         restored_s = rig.wait_exact()
         assert fence(rdb_server).epoch > old.epoch
         assert driver.stop() == 0, driver.text()[-4000:]
@@ -185,17 +137,26 @@ def test_an_older_snapshot_is_noticed_by_the_next_stream(
     settings: Settings, tmp_path: Path, rdb_server: RedisServer
 ) -> None:
     rig = rig_on(settings, tmp_path, rdb_server.url)
-    produce(rig, 5)
-    rig.drain()
-    snapshot = rdb_server.keep_snapshot()
-    produce(rig, 6, minutes=6, after_minutes=6)
-    rig.drain()
-    rig.assert_exact()
+    snapshot, old = count_past_a_snapshot(rig, rdb_server, caught_up=rig.drain)
     rdb_server.go_back_to(snapshot)
+    assert fence(rdb_server) == old
     found = rig.answer("10m", START, START + 3600)
     assert {gap["reason"] for gap in found["missing"]} == {"speed_stopped"}
     rig.drain()
     rig.assert_exact()
+    rig.assert_conserved()
+
+
+def count_past_a_snapshot(rig: Rig, server: RedisServer, caught_up: Callable[[], object]) -> tuple[Path, Fence]:
+    """A snapshot with ten minutes of events, its fence; the server has counted six more since."""
+    produce(rig, 3)
+    caught_up()
+    snapshot, old = server.keep_snapshot(), fence(server)
+    produce(rig, 4, minutes=6, after_minutes=6)
+    caught_up()
+    rig.assert_exact()
+    assert fence(server) != old
+    return snapshot, old
 
 
 @pytest.mark.long
@@ -206,7 +167,7 @@ def test_a_full_redis_holds_the_stream_up_until_it_has_room(
     produce(rig, 7)
     with rig.stream() as driver, Api(rig) as api:
         rig.wait_exact()
-        used = server.client().info("memory")["used_memory"]  # type: ignore[index]
+        used = server.client().info("memory")["used_memory"]
         server.ask("CONFIG", "SET", "maxmemory", used + 500_000)
         with rig.produce(50, 600, 8, start=START + 600, keys=20_000) as producer:
             assert producer.wait() == 0
@@ -214,6 +175,7 @@ def test_a_full_redis_holds_the_stream_up_until_it_has_room(
         wait_for(lambda: not rig.answer("10m", START, START + 3600)["complete"], 60)
         reasons = {gap["reason"] for gap in rig.answer("10m", START, START + 3600)["missing"]}
         assert reasons <= {"speed_stopped", "speed_stale"}
+        assert rig.wrong_values() == []
         exported = {line.split(" ")[0]: line.split(" ")[1] for line in api.get("/metrics").text.splitlines()}
         limit = float(exported['tidemark_redis_memory_bytes{kind="limit"}'])
         assert float(exported['tidemark_redis_memory_bytes{kind="used"}']) > 0.9 * limit
@@ -236,7 +198,7 @@ def test_a_promoted_replica_without_the_last_writes_is_filled_up(
         with rig.stream() as driver:
             rig.wait_exact()
             replica.ask("REPLICAOF", "127.0.0.1", server.port)
-            wait_for(lambda: replica.client().info("replication")["master_link_status"] == "up", 30)  # type: ignore[index]
+            wait_for(lambda: replica.client().info("replication")["master_link_status"] == "up", 30)
             wait_for(lambda: fence(replica) == fence(server), 30)
             replica.ask("REPLICAOF", "NO", "ONE")
             produce(rig, 10, minutes=6, after_minutes=6)
