@@ -120,8 +120,8 @@ class FencedWriter:
 
         Views that are not `intact` lose their progress record in the same step, and their fence stays one batch behind
         until the repair is written, as batch `committed`: neither a crash before that, nor a Redis that comes back from
-        a copy of that time, must have a fence that vouches for them. ViewsLost when views that were found intact by `fence` no longer are
-        what was seen: a Redis that is emptied in between would get a fence that vouches for nothing.
+        a copy of that time, must have a fence that vouches for them. ViewsLost when views that `fence` found intact are
+        no longer what was seen: a Redis that is emptied in between would get a fence that vouches for nothing.
         """
         names = [keys.epoch(self.contract, self.lane), self._fence, keys.progress(self.contract, self.lane)]
         held = committed if intact else committed - 1

@@ -106,6 +106,8 @@ class LakeWriter(QueryLane):
             .option("mergeSchema", "true")
             .option("txnAppId", self._fence.application)
             .option("txnVersion", self._fence.transaction(self.note.epoch, batch))
+            # Nobody looks for records by their text; statistics of every column cost each write time.
+            .option("delta.dataSkippingStatsColumns", "received_at")
             .partitionBy("ingest_date")
             .save(table)
         )
