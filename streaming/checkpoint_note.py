@@ -16,7 +16,7 @@ from typing import Any
 from pyarrow import fs
 
 from conf.locations import is_remote
-from tidemark.errors import CheckpointDamaged, Fault, SettingsError
+from tidemark.errors import CheckpointDamaged, Fault, SettingsError, StaleWriter
 
 _NAME = "tidemark.json"
 _DIGEST = "digest"
@@ -100,9 +100,15 @@ class NoteFile:
             raise Fault(f"checkpoint {self._uri}: its {_NAME} cannot be written: {error}") from error
 
     def update(self, note: CheckpointNote, **changes: Any) -> CheckpointNote:
-        """The note with `changes`, stored when they are any."""
+        """The note with `changes`, stored when they are any.
+
+        StaleWriter when the stored one is of a newer start: who hung while it was replaced remembers an older note.
+        """
         changed = replace(note, **changes)
         if changed != note:
+            stored = self.read()
+            if stored is not None and stored.epoch > changed.epoch:
+                raise StaleWriter(f"checkpoint {self._uri}: a newer stream has taken over, epoch {stored.epoch}")
             self.write(changed)
         return changed
 

@@ -41,6 +41,9 @@ class Driver:
         self.is_running = False
         self.world.beat()
         self.lane.prepare()
+        start = (self.lane._writer.epoch, self.checkpoint.uri)
+        assert start not in self.world.starts, f"{start} names two starts"
+        self.world.starts.add(start)
         self.query = Query(self.checkpoint)
         self.is_running = True
 

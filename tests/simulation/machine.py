@@ -114,6 +114,16 @@ class Deployment(RuleBasedStateMachine):
     def hang(self, events: list[tuple[int, str, int]], afresh: bool) -> None:
         self.world.live(events, interrupt=Interrupt(1, lambda world: world.take_over(fresh=afresh)))
 
+    @rule(events=batches_of_events, after=early, within=st.booleans())
+    def come_back(self, events: list[tuple[int, str, int]], after: int, within: bool) -> None:
+        """Redis as it was a moment ago: before a batch that is under way, or in the middle of the last one."""
+        if within:
+            self.world.take_snapshot()
+            self.world.live(events, interrupt=Interrupt(after, FAULTS["restored"]))
+        else:
+            self.world.live(events, interrupt=Interrupt(after, World.take_snapshot))
+            self.world.restore_snapshot(-1)
+
     @rule(events=batches_of_events, upto=st.integers(0, 3))
     def fall_behind(self, events: list[tuple[int, str, int]], upto: int) -> None:
         self.world.live(events, upto=upto)

@@ -58,18 +58,18 @@ class Seen:
     def _told_ends(self) -> list[int]:
         assert self.progress is not None
         taken, as_of = consumed(self.progress.position), self.progress.as_of
-        told = {taken, *self._half_written(taken)}
+        told = {taken, *self._half_written(self.progress.batch)}
         received = self._received_before(as_of)
         ends = sorted(end for end in told if end >= received)
         assert ends, f"speed_as_of {as_of} is ahead of the views, which hold at most {max(told)} records"
         return ends
 
-    def _half_written(self, taken: int) -> set[int]:
-        """End of the batch that comes next in the fence's checkpoint: it may be in the views in part."""
+    def _half_written(self, batch: int) -> set[int]:
+        """End of the batch after the one that progress tells of, in the fence's checkpoint: it may be in in part."""
         held = self.world.redis.peek(keys.fence(CONTRACT.name, LANE))
         holder = Fence.parse(held).checkpoint if held else None
         owner = (each for each in self.world.checkpoints if each.note and each.note.identity == holder)
-        return {plan.end for each in owner for plan in each.plans[len(each.commits) :] if plan.end > taken}
+        return {plan.end for each in owner for plan in each.plans[batch + 1 : batch + 2]}
 
     def _received_before(self, as_of: float) -> int:
         """How many records had come by then: a backlog must never look fresh."""

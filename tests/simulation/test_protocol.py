@@ -234,3 +234,17 @@ def test_a_redis_that_comes_back_from_the_middle_of_an_emptying_is_emptied_again
     world.restore_snapshot(-1)
     world.tick(upto=1)
     world.check(5)
+
+
+def test_a_stream_that_hung_does_not_put_its_note_over_that_of_the_one_that_replaced_it(world: World) -> None:
+    """The note of a shared checkpoint had no fence: the newer one's epoch, families and late minutes went."""
+    world.live([(0, "a", 1)])
+    world.tick()
+    world.tick()
+    world.advance(60)
+    world.live([(900, "b", 3)], interrupt=Interrupt(1, lambda each: each.take_over(fresh=False)))
+    assert world.driver is not None
+    note, progress = world.checkpoints[-1].note, world.progress()
+    assert note is not None
+    assert progress is not None
+    assert note.epoch == progress.epoch

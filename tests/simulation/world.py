@@ -35,7 +35,7 @@ _progress = lru_cache(maxsize=256)(Progress.from_json)
 
 
 class World:
-    """`watch`: look also between any two steps that a writer takes in Redis."""
+    """`watch`: look also between any two steps that a writer takes. `starts`: (epoch, checkpoint) of all."""
 
     def __init__(self, fence: FenceModel | None = None, *, watch: bool = True) -> None:
         check_slots(TOTALS, PEAKS)
@@ -46,6 +46,7 @@ class World:
         self.checkpoints: list[Checkpoint] = []
         self.metrics: tuple[Metric, ...] = (TOTALS, PEAKS)
         self.driver: Driver | None = None
+        self.starts: set[tuple[int, str]] = set()
         self.batch: Iterator[None] | None = None
         self.begun_at: dict[tuple[str, int], int] = {}
         self.losses = 0
@@ -233,8 +234,7 @@ class World:
 
     def settle(self) -> None:
         """All faults end, everything is drained and sealed: now every answer must be whole, and right."""
-        self.redis.is_down = False
-        self.kill_batch()
+        self.redis.is_down, self.batch = False, None
         self.advance(20)
         if len(self.metrics) < len(METRICS):
             self.kill()
