@@ -4,13 +4,14 @@ Windows that have left the state are gone with Redis; the families' `covered_fro
 them. State holds aggregation *buffers*, not results: where the two differ, the result is computed here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import redis
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from streaming.checkpoint_log import Commit
 from streaming.fenced_writer import Command, FencedWriter, answering
 from tidemark import keys
 from tidemark.metrics.model import Metric
@@ -54,6 +55,16 @@ def read_results(state: DataFrame, layout: tuple[Slot, ...]) -> DataFrame:
     placed = state.select("key", F.col("value").cast(f"struct<{','.join(fields)}>").alias("value"))
     start = F.unix_seconds("key.window.start").alias("start")
     return placed.select("key.family", "key.part", "key.wlen", start, "key.dims_key", *results)
+
+
+def covered_again(
+    metrics: Sequence[Metric], covered_from: Mapping[str, int | None], commit: Commit | None
+) -> dict[str, int | None]:
+    """Families → covered from, once the views hold what the state holds. `covered_from`: the same before."""
+    if commit is None:
+        return {}
+    kept = [metric for metric in metrics if metric.family in covered_from]
+    return {m.family: open_from(m, commit.watermark_s, covered_from[m.family]) for m in kept}
 
 
 def open_from(metric: Metric, watermark_s: int, covered_from: int | None) -> int | None:

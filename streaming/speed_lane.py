@@ -26,8 +26,9 @@ from streaming.covered_from import cover_families, unseen_by_new
 from streaming.fenced_writer import Command, FencedWriter, answering
 from streaming.poison import Suspects
 from streaming.query_lane import QueryLane, Session
-from streaming.rebuild import forget_pointers, open_from, removals, restore_open_windows, wipe_views
+from streaming.rebuild import covered_again, forget_pointers, removals, restore_open_windows, wipe_views
 from streaming.sources import read_source
+from streaming.speed_progress import SpeedProgress
 from streaming.speed_views import (
     accept_once,
     aggregate_state,
@@ -44,7 +45,6 @@ from tidemark.contracts import ContractSet
 from tidemark.errors import CheckpointDamaged, TidemarkError
 from tidemark.keys import EVENTS_WINDOW_S, LakeTables
 from tidemark.metrics.model import Metric
-from tidemark.progress import Progress
 from tidemark.windows import WINDOWS, floor_to
 
 LOG = structlog.get_logger()
@@ -80,7 +80,8 @@ class SpeedLane(QueryLane):
         self._note = CheckpointNote("", settings.source)  # until `prepare`
         self._writer: FencedWriter
         self._position: PositionTracker
-        self._progress: Progress
+        key = keys.progress(contract.name, lane)
+        self._progress = SpeedProgress(key, bucket_s(contract.newest), source, now_s)
 
     def has_work(self) -> bool:
         """Whether a start would change anything: unread records, an unfinished batch, other metrics, lost views."""
@@ -139,17 +140,18 @@ class SpeedLane(QueryLane):
         intact = self._views_intact(self._writer, commit)
         epoch = self._writer.claim(self._note.epoch, commit.batch if commit else -1, intact=intact)
         self._position.keep_only(set(self._source.end_position().get("segments", ())))
-        known = self._note.families if intact else self._covered_again(commit)
+        known = self._note.families if intact else covered_again(self._metrics, self._note.families, commit)
         delay_s = max(self._note.delay_s, watermark_delay_s(self.contract.newest))
         now_s = self._now_s()
         unseen = unseen_by_new(commit, self._source, self.contract.newest, delay_s, now_s)
         families = cover_families(self._metrics, known, unseen.and_before(self._note.since))
         self._note = self._notes.update(self._note, epoch=epoch, delay_s=delay_s, families=families)
-        self._progress = self._resumed(commit)
+        held = self._client.get(keys.progress(self.contract.name, self.lane))
+        self._progress.resume(held, commit, self._note, self._position.position, self._failures())
         # One batch: only its last script says that the views are whole again.
         repair = () if intact else self._repair(commit)
         if commit is not None:
-            self._writer.write(commit.batch, repair, [self._progress_command()])
+            self._writer.write(commit.batch, repair, [self._progress.command()])
         elif not intact:
             self._writer.write(-1, repair)
 
@@ -197,10 +199,10 @@ class SpeedLane(QueryLane):
         rows = frame.toArrow()
         facts = read_batch_facts(query, batch)
         self._remember_late(facts)
-        self._progress = self._advanced(facts)
+        self._progress.advance(facts, self._note, self._position.advance(facts.batch), self._failures())
         # Late minutes first: no reader sees a window that lacks them before it is told so.
         commands = [*self._late_commands(facts), *self._rows.commands(rows)]
-        self._writer.write(batch, commands, [self._progress_command()])
+        self._writer.write(batch, commands, [self._progress.command()])
 
     def mend(self, error: BaseException) -> bool:
         """Leave out the metrics that the batch in hand fails with; the others go on, their state untouched."""
@@ -231,16 +233,6 @@ class SpeedLane(QueryLane):
             return False
         return bool(self._client.exists(keys.progress(self.contract.name, self.lane)))
 
-    def _covered_again(self, commit: Commit | None) -> dict[str, int | None]:
-        """Families → covered from, once the views hold what the state holds."""
-        if commit is None:
-            return {}
-        kept = {m.family: m for m in self._metrics if m.family in self._note.families}
-        return {
-            family: open_from(metric, commit.watermark_s, self._note.families[family])
-            for family, metric in kept.items()
-        }
-
     def _repair(self, commit: Commit | None) -> Iterable[Command]:
         """What empties the lane's views, then restores what the state holds."""
         emptied = removals(self._writer, self._metrics, self._note.since)
@@ -251,62 +243,9 @@ class SpeedLane(QueryLane):
         late = [("ZADD", keys.late(self.contract.name, self.lane), m, m) for m in self._note.late]
         return chain(emptied, self._rows.commands(rows), late)
 
-    def _resumed(self, commit: Commit | None) -> Progress:
-        """Where the lane stands before its first batch of this run."""
-        held = self._client.get(keys.progress(self.contract.name, self.lane))
-        before = Progress.from_json(held) if held else None
-        newest = self.contract.newest
-        guess = commit.next_watermark_s + self._note.delay_s if commit and commit.next_watermark_s else None
-        return Progress(
-            epoch=self._writer.epoch,
-            batch=commit.batch if commit else -1,
-            as_of=self._as_of(before, commit),
-            watermark=commit.watermark_s + bucket_s(newest) if commit and commit.watermark_s else None,
-            max_event_time=before.max_event_time if before else guess,
-            position=self._position.position,
-            families=self._note.families,
-            failed={name: self._failed[name] for name in sorted(self._left_out)},
-        )
-
-    def _as_of(self, before: Progress | None, commit: Commit | None) -> float:
-        """As of when the views hold all that was received, of every metric.
-
-        Trap: a batch that is in the views and not committed speaks only for the metrics that it ran with.
-        """
-        if before is not None and self._note.families.keys() <= before.families.keys():
-            return before.as_of
-        read_through = self._read_through(commit)
-        return read_through if before is None else min(before.as_of, read_through)
-
-    def _read_through(self, commit: Commit | None) -> float:
-        """As of when the committed batches hold all that was received, without the record that said so.
-
-        Trap: not the time at which the last one was planned. It may have been one of many that work off a backlog.
-        """
-        if commit is None:
-            return self._now_s()
-        unread = self._source.backlog(self._position.position)
-        if unread.records == 0:
-            return commit.planned_at
-        oldest_s = unread.oldest_received_at.timestamp() if unread.oldest_received_at else 0.0
-        return min(commit.planned_at, oldest_s)
-
-    def _advanced(self, facts: BatchFacts) -> Progress:
-        """Progress after a batch. Trap: never count up from the record in hand: a replay would count twice."""
-        before = self._progress
-        seen = [t for t in (before.max_event_time, facts.max_event_time) if t is not None]
-        received = min(facts.received_through or 0.0, facts.planned_at)
-        return Progress(
-            epoch=self._writer.epoch,
-            batch=facts.batch,
-            # What a clock that has been set back since had written is no more than what is planned now.
-            as_of=max(min(before.as_of, facts.planned_at), received) if before.batch >= 0 else received,
-            watermark=None if facts.watermark is None else facts.watermark + bucket_s(self.contract.newest),
-            max_event_time=max(seen, default=None),
-            position=self._position.advance(facts.batch),
-            families=self._note.families,
-            failed={name: self._failed[name] for name in sorted(self._left_out)},
-        )
+    def _failures(self) -> dict[str, str]:
+        """Metrics that are left out, with what they fail."""
+        return {name: self._failed[name] for name in sorted(self._left_out)}
 
     def _late_minutes(self, facts: BatchFacts) -> list[int]:
         minutes = {floor_to(bucket, EVENTS_WINDOW_S) for bucket in facts.late_buckets}
@@ -323,6 +262,3 @@ class SpeedLane(QueryLane):
             open_since = floor_to(facts.late_through, _LONGEST_S)
             kept = {minute for minute in (*self._note.late, *minutes) if minute >= open_since}
             self._note = self._notes.update(self._note, late=tuple(sorted(kept)))
-
-    def _progress_command(self) -> Command:
-        return ("SET", keys.progress(self.contract.name, self.lane), self._progress.to_json())

@@ -57,7 +57,7 @@ class Driver:
             assert not early, f"accepted below the watermark that was told: {early}"
         frame = SimpleNamespace(toArrow=lambda: ran.rows)
         self.lane.handle(cast(Any, frame), cast(Any, SimpleNamespace(facts=ran.facts)), number)
-        self.checkpoint.told = (number, self.lane._progress.watermark or 0)
+        self.checkpoint.told = (number, self.lane._progress.record.watermark or 0)
         self.query.commit(ran.state, ran.next_watermark_s)
 
     def look(self) -> None:

@@ -17,6 +17,7 @@ from streaming import speed_lane
 from streaming.covered_from import Unseen
 from streaming.fenced_writer import Command, FencedWriter
 from streaming.speed_lane import SpeedLane
+from streaming.speed_progress import SpeedProgress
 from tests.simulation import driver
 from tests.simulation.definitions import CODECS, METRICS, PEAKS, TOTALS, cells, fold, merged
 from tests.simulation.engine import Checkpoint, Group, Ran, run_batch, to_table
@@ -117,8 +118,13 @@ def watermark_told_too_high(patch: pytest.MonkeyPatch) -> None:
 
 
 def as_of_by_the_clock(patch: pytest.MonkeyPatch) -> None:
-    advanced = SpeedLane._advanced
-    patch.setattr(SpeedLane, "_advanced", lambda self, facts: replace(advanced(self, facts), as_of=self._now_s()))
+    advance = SpeedProgress.advance
+
+    def as_of_now(self: SpeedProgress, *given: Any) -> None:
+        advance(self, *given)
+        self.record = replace(self.record, as_of=self._now_s())
+
+    patch.setattr(SpeedProgress, "advance", as_of_now)
 
 
 def no_barrier(patch: pytest.MonkeyPatch) -> None:
