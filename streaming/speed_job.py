@@ -24,6 +24,7 @@ from runtime.logs import configure_logging
 from runtime.redis_server import redis_url
 from runtime.spark_session import build_session
 from streaming.fenced_writer import connect
+from streaming.native_libraries import unpack_compression
 from streaming.supervisor import Show, Supervisor
 from tidemark.errors import TidemarkError, UserError
 
@@ -52,9 +53,14 @@ def run(
         built.append(True)
         return build_session("tidemark-speed", settings, extra=_STREAMING)
 
+    @cache
+    def prepared() -> "SparkSession":
+        unpack_compression(session())
+        return session()
+
     built: list[bool] = []
     client = connect(redis_url(settings))
-    supervisor = Supervisor(session, settings, client, contracts)
+    supervisor = Supervisor(prepared, settings, client, contracts)
     try:
         with _stop_on_signals() as stop:
             return supervisor.run(once=once, stop=stop, show=show)
