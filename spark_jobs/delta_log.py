@@ -56,22 +56,22 @@ def added_files(uri: str, after: int, upto: int) -> list[AddedFile] | None:
     """
     if after >= upto:
         return []
-    before, now = _files_at(uri, after), _files_at(uri, upto)
+    before, now = files_at(uri, after), files_at(uri, upto)
     if before is None or now is None:
         return None
     if before.keys() <= now.keys():
         return [file for path, file in now.items() if path not in before]
     added: dict[str, AddedFile] = {}
     for rewrite in [*_rewrites(uri, after, upto), upto + 1]:
-        last = _files_at(uri, rewrite - 1)
+        last = files_at(uri, rewrite - 1)
         if last is None:
             return None
         added |= {path: file for path, file in last.items() if path not in before}
-        before = (_files_at(uri, rewrite) or {}) if rewrite <= upto else {}
+        before = (files_at(uri, rewrite) or {}) if rewrite <= upto else {}
     return list(added.values())
 
 
-def _files_at(uri: str, version: int) -> dict[str, AddedFile] | None:
+def files_at(uri: str, version: int) -> dict[str, AddedFile] | None:
     """path → file of a version; none before the first one. None when this version cannot be told any more."""
     if version < 0:
         return {}

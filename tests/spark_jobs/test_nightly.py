@@ -222,6 +222,24 @@ def test_a_compacted_lake_is_pinned_by_the_next_seal_without_being_computed_agai
     assert lake.gold() == before
 
 
+def test_maintenance_sorts_what_was_written_since_the_last_time(lake: Lake) -> None:
+    """It used to write every file of gold again each time, in the way of every batch beside it."""
+    lake.arrive(access("a", 0), access("b", 86_400))
+    lake.batch(86_400 + HOUR)
+    gold = lake.tables.gold("device_access")
+    assert [_sorted_files(lake) for _ in range(2)] == [2, 0]
+    sorted_at = head_version(gold)
+    assert _sorted_files(lake) == 0
+    assert head_version(gold) == sorted_at
+    lake.arrive(access("late", 60))
+    lake.batch(86_400 + HOUR)
+    assert [_sorted_files(lake) for _ in range(2)] == [1, 0]
+
+
+def _sorted_files(lake: Lake) -> int:
+    return maintain.run(lake.settings, lake.registry, T0 + 2.0 * 86_400, dry_run=False)[0].rewritten_files
+
+
 def test_deletion_after_cold_goes_by_the_clock_and_can_be_tried_dry(lake: Lake) -> None:
     lake.arrive(access("a", 0))
     lake.batch(HOUR)
