@@ -3,7 +3,8 @@
 OPTIMIZE rewrites the days of gold that changed, sorted by the first dimension in row groups of 8,192 rows, so that one
 entity's history is read in milliseconds. It changes the Delta version but no row, and publications stay pinned to the
 older version until the next batch, so VACUUM keeps what any publication in force pins, and never looks closer than
-seven days back: readers and writers that run may still use what is younger. Deletion after `cold` goes by the wall clock.
+seven days back: readers and writers that run may still use what is younger. Deletion after `cold` goes by the wall
+clock.
 """
 
 import sys
