@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import redis
@@ -36,6 +37,8 @@ SLACK_S = 120
 FLAT = 1.2
 """What grows in a straight line from nothing is at 1.4 or more, whatever the length of the run: see `growth`."""
 LEAST_SAMPLES = 6
+COMMITTING = 0.8
+"""On a machine too slow for `kill_every`, every kill would meet a stream that still starts, and prove little."""
 STREAM = ("stream", "--source-contract", "access")
 
 
@@ -93,6 +96,7 @@ class Soak:
             redis_bytes = client.info("memory")["used_memory"]
         sample = {
             "at_s": round(time.monotonic() - self._began),
+            "committed": newest_commit(checkpoints / "access" / "exact" / "commits"),
             "driver_mib": round(_group_rss(stream.pid) / MIB),
             "redis_mib": round(redis_bytes / MIB, 1),
             "state_mib": round(_size(checkpoints / "access" / "exact" / "state") / MIB, 1),
@@ -114,6 +118,7 @@ def measure(deployment: Deployment, given: argparse.Namespace) -> Report:
     found = check(deployment, soak.ledger)
     report.rows = [dict(sample) for sample in soak.samples]
     report.at_least("kills", int(given.minutes * 60 / given.kill_every) - 1, kills)
+    report.at_least("share of lives that committed a batch", COMMITTING, committing(soak.samples))
     found.judge(report)
     for name in ("driver_mib", "redis_mib", "state_mib"):
         report.at_most(f"{name}: later half / earlier half, once filled", FLAT, growth(soak.samples, name, filled))
@@ -139,6 +144,18 @@ def growth(samples: list[dict[str, float]], name: str, filled: int) -> float | N
         return None
     half = len(settled) // 2
     return round(statistics.median(settled[-half:]) / statistics.median(settled[:half]), 2)
+
+
+def committing(samples: list[dict[str, float]]) -> float | None:
+    """Share of the streams killed that had committed a micro-batch of their own. None without a kill."""
+    numbers = [-1.0, *(sample["committed"] for sample in samples)]
+    lives = [after > before for before, after in pairwise(numbers)]
+    return round(sum(lives) / len(lives), 2) if lives else None
+
+
+def newest_commit(folder: Path) -> int:
+    """Number of the newest micro-batch committed, -1 without any."""
+    return max((int(file.name) for file in folder.glob("[0-9]*") if file.name.isdecimal()), default=-1)
 
 
 def define(folder: Path, late_after_minutes: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.soak import FLAT, define, filled_s, growth
+from bench.soak import FLAT, committing, define, filled_s, growth, newest_commit
 from tidemark.contracts import load_contracts
 
 SHIPPED = Path(__file__).parents[2] / "conf"
@@ -54,3 +54,14 @@ def test_the_soak_runs_the_shipped_definitions_with_a_shorter_lateness_alone(tmp
     assert {name: found[name] for name in found if name != "access"} == {
         name: shipped[name] for name in shipped if name != "access"
     }
+
+
+def test_kills_that_only_meet_starting_streams_do_not_count_as_lives(tmp_path: Path) -> None:
+    (tmp_path / ".3.crc").touch()
+    assert newest_commit(tmp_path) == -1
+    for number in (2, 10):
+        (tmp_path / str(number)).touch()
+    assert newest_commit(tmp_path) == 10
+    assert committing([{"committed": -1}, {"committed": -1}]) == 0
+    assert committing([{"committed": 0}, {"committed": 7}, {"committed": 7}, {"committed": 9}]) == 0.75
+    assert committing([]) is None
