@@ -24,8 +24,8 @@ from bench.report import Report
 from tidemark.windows import floor_to, iso
 
 READY_S = 240.0
-WARM_UP_S = 30.0
-POLL_S = 0.005
+WARM_UP_S = 75.0
+POLL_S = 0.02
 GIVE_UP_S = 30.0
 PROBERS = 4
 GOALS = {2_000: {50: 350, 95: 600, 99: 1_000}, 20_000: {95: 1_500}}
