@@ -86,6 +86,13 @@ class NoteFile:
             )
         return note
 
+    def read_again(self, note: CheckpointNote) -> CheckpointNote:
+        """The note as it is by now. StaleWriter when it went, or is of a newer checkpoint."""
+        stored = self.read()
+        if stored is None or stored.identity != note.identity:
+            raise StaleWriter(f"checkpoint {self._uri}: it was begun anew")
+        return stored
+
     def write(self, note: CheckpointNote) -> None:
         """Replace the note; durable when it returns."""
         fields = asdict(note)

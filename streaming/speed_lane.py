@@ -139,6 +139,8 @@ class SpeedLane(QueryLane):
         self._writer = FencedWriter(self._client, self.contract.name, self.lane, self._note.identity)
         intact = self._views_intact(self._writer, commit)
         epoch = self._writer.claim(self._note.epoch, commit.batch if commit else -1, intact=intact)
+        # Trap: whoever is replaced here may have committed batches since, and noted their late minutes.
+        self._note = self._notes.read_again(self._note)
         self._position.keep_only(set(self._source.end_position().get("segments", ())))
         known = self._note.families if intact else covered_again(self._metrics, self._note.families, commit)
         delay_s = max(self._note.delay_s, watermark_delay_s(self.contract.newest))

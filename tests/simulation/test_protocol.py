@@ -248,3 +248,16 @@ def test_a_stream_that_hung_does_not_put_its_note_over_that_of_the_one_that_repl
     assert note is not None
     assert progress is not None
     assert note.epoch == progress.epoch
+
+
+@pytest.mark.parametrize("after", range(4))
+def test_a_stream_that_hung_in_its_start_keeps_the_late_minutes_that_another_noted_meanwhile(
+    world: World, after: int
+) -> None:
+    """It wrote the note that it had read before; the window that lacked the late event then called itself complete."""
+    world.live([(599, "a", 2)])
+    world.live([(-600, "a", 3)])
+    world.live([(0, "a", 2)], interrupt=Interrupt(0, World.lose_redis))
+    world.ingest(59, "b", 3)
+    world.kill()
+    world.start(interrupt=Interrupt(after, lambda each: each.take_over(fresh=False)))
