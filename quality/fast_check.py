@@ -16,6 +16,8 @@ from tidemark.contracts import Contract, Field
 from tidemark.patterns import MAX_TEXT, java_pattern
 
 ANCHORED_INSTANT = rf"\A{INSTANT}\z"
+_EXPONENT = "[eE][+-]?[0-9]+"
+_REWRITTEN = rf"\A-?[0-9]+(?:\.[0-9]+(?:{_EXPONENT})?|{_EXPONENT})\z"
 
 
 def is_certainly_valid(contract: Contract, event: Column, text: Column, received_at: Column) -> Column:
@@ -125,11 +127,12 @@ def _may_be_literal(value: Column, text: Column) -> Column:
     """Whether a string read from JSON may have been a number, boolean, object or array there.
 
     `5` cannot have been a bare 5 when no 5 in the record follows a colon or white space. A number with a fraction or
-    exponent, which is rewritten when read as a string, and what looks like an object or array, always may.
+    exponent, which is rewritten when read as a string, and what looks like an object or array, always may. `1.4.2` and
+    `10.0.0.1` are no numbers.
     """
     bare = [F.contains(text, F.concat(F.lit(before), value)) for before in (":", " ", "\n", "\t", "\r")]
     plain = (value >= "-") & (value < ":") & value.rlike(r"\A-?[0-9]+\z")
-    rewritten = (value >= "-") & (value < ":") & value.rlike(r"\A-?[0-9]+[.eE][0-9.eE+-]*\z")
+    rewritten = (value >= "-") & (value < ":") & value.rlike(_REWRITTEN)
     composite = ((value >= "[") & (value < "\\")) | ((value >= "{") & (value < "|"))
     word = value.isin("true", "false")
     infinite = value.isin('"Infinity"', '"-Infinity"')
