@@ -24,6 +24,7 @@ from streaming.checkpoint_log import CheckpointLog, Commit, PositionTracker
 from streaming.checkpoint_note import CheckpointNote, NoteFile
 from streaming.covered_from import cover_families, unseen_by_new
 from streaming.fenced_writer import Command, FencedWriter, answering
+from streaming.late_minutes import late_minutes, of_open_windows, tell_late
 from streaming.poison import Suspects
 from streaming.query_lane import QueryLane, Session
 from streaming.rebuild import covered_again, forget_pointers, removals, restore_open_windows, wipe_views
@@ -43,12 +44,10 @@ from streaming.view_rows import ViewRows
 from tidemark import keys
 from tidemark.contracts import ContractSet
 from tidemark.errors import CheckpointDamaged, TidemarkError
-from tidemark.keys import EVENTS_WINDOW_S, LakeTables
+from tidemark.keys import LakeTables
 from tidemark.metrics.model import Metric
-from tidemark.windows import WINDOWS, floor_to
 
 LOG = structlog.get_logger()
-_LONGEST_S = max(WINDOWS.values())
 
 
 class SpeedLane(QueryLane):
@@ -200,10 +199,10 @@ class SpeedLane(QueryLane):
         # All slots, also those that no metric reads: what is not selected, Spark takes out of the state's schema, too.
         rows = frame.toArrow()
         facts = read_batch_facts(query, batch)
-        self._remember_late(facts)
+        late = self._remember_late(facts)
         self._progress.advance(facts, self._note, self._position.advance(facts.batch), self._failures())
         # Late minutes first: no reader sees a window that lacks them before it is told so.
-        commands = [*self._late_commands(facts), *self._rows.commands(rows)]
+        commands = [*tell_late(self.contract.name, self.lane, late), *self._rows.commands(rows)]
         self._writer.write(batch, commands, [self._progress.command()])
 
     def mend(self, error: BaseException) -> bool:
@@ -242,25 +241,16 @@ class SpeedLane(QueryLane):
             return emptied
         forget_pointers(self._client, self._metrics)
         rows = restore_open_windows(self.spark, self.checkpoint, self.lane, commit.batch)
-        late = [("ZADD", keys.late(self.contract.name, self.lane), m, m) for m in self._note.late]
-        return chain(emptied, self._rows.commands(rows), late)
+        return chain(emptied, self._rows.commands(rows), tell_late(self.contract.name, self.lane, self._note.late))
 
     def _failures(self) -> dict[str, str]:
         """Metrics that are left out, with what they fail."""
         return {name: self._failed[name] for name in sorted(self._left_out)}
 
-    def _late_minutes(self, facts: BatchFacts) -> list[int]:
-        minutes = {floor_to(bucket, EVENTS_WINDOW_S) for bucket in facts.late_buckets}
-        return sorted(minute for minute in minutes if self._note.since is None or minute >= self._note.since)
-
-    def _late_commands(self, facts: BatchFacts) -> list[Command]:
-        key = keys.late(self.contract.name, self.lane)
-        return [("ZADD", key, minute, minute) for minute in self._late_minutes(facts)]
-
-    def _remember_late(self, facts: BatchFacts) -> None:
-        """Late minutes of windows that are still open, durable before the commit: a rebuilt Redis needs them."""
-        minutes = self._late_minutes(facts)
+    def _remember_late(self, facts: BatchFacts) -> list[int]:
+        """Late minutes of the batch. Durable before the commit: a rebuilt Redis needs those of open windows."""
+        minutes = late_minutes(facts, self._note.since)
         if minutes:
-            open_since = floor_to(facts.late_through, _LONGEST_S)
-            kept = {minute for minute in (*self._note.late, *minutes) if minute >= open_since}
-            self._note = self._notes.update(self._note, late=tuple(sorted(kept)))
+            kept = of_open_windows((*self._note.late, *minutes), facts.late_through)
+            self._note = self._notes.update(self._note, late=kept)
+        return minutes
