@@ -87,10 +87,6 @@ def _without_late(update: Any) -> Any:
     return run
 
 
-def the_note_is_not_read_again_after_the_claim(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(NoteFile, "read_again", lambda self, note: note)
-
-
 def views_always_taken_for_intact(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SpeedLane, "_views_intact", lambda self, writer, commit: True)
 

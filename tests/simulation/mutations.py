@@ -18,7 +18,6 @@ MUTATIONS: dict[str, Mutation] = {
     "progress before windows": broken_stream.progress_before_windows,
     "late events not told": broken_stream.late_events_not_told,
     "late minutes not durable": broken_stream.late_minutes_not_durable,
-    "the note is not read again after the claim": broken_stream.the_note_is_not_read_again_after_the_claim,
     "views always taken for intact": broken_stream.views_always_taken_for_intact,
     "views emptied without the fence": broken_stream.views_emptied_without_the_fence,
     "new families covered from the beginning": broken_stream.new_families_covered_from_the_beginning,
