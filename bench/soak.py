@@ -28,6 +28,7 @@ import redis
 from bench.deployment import ROOT, TIDEMARK, Deployment
 from bench.exactness import check
 from bench.report import Report
+from tidemark.keys import FORMAT
 
 MIB = 2**20
 BUCKET_S = 60
@@ -93,12 +94,13 @@ class Soak:
     def _sample(self, stream: "subprocess.Popen[bytes]") -> None:
         checkpoints = self.deployment.home / "checkpoints"
         with redis.Redis.from_url(self.deployment.redis_url) as client:
-            redis_bytes = client.info("memory")["used_memory"]
+            redis_bytes, partials = client.info("memory")["used_memory"], held_partials(client)
         sample = {
             "at_s": round(time.monotonic() - self._began),
             "committed": newest_commit(checkpoints / "access" / "exact" / "commits"),
             "driver_mib": round(_group_rss(stream.pid) / MIB),
             "redis_mib": round(redis_bytes / MIB, 1),
+            "redis_bytes_per_partial": round(redis_bytes / max(partials, 1)),
             "state_mib": round(_size(checkpoints / "access" / "exact" / "state") / MIB, 1),
             "checkpoints_mib": round(_size(checkpoints) / MIB, 1),
         }
@@ -120,7 +122,8 @@ def measure(deployment: Deployment, given: argparse.Namespace) -> Report:
     report.at_least("kills", int(given.minutes * 60 / given.kill_every) - 1, kills)
     report.at_least("share of lives that committed a batch", COMMITTING, committing(soak.samples))
     found.judge(report)
-    for name in ("driver_mib", "redis_mib", "state_mib"):
+    # Redis holds a day of windows, so within half an hour it grows with them; a leak would be beside them.
+    for name in ("driver_mib", "redis_bytes_per_partial", "state_mib"):
         report.at_most(f"{name}: later half / earlier half, once filled", FLAT, growth(soak.samples, name, filled))
     report.notes = [
         f"{found.points:,} points compared, {found.counts}",
@@ -144,6 +147,14 @@ def growth(samples: list[dict[str, float]], name: str, filled: int) -> float | N
         return None
     half = len(settled) // 2
     return round(statistics.median(settled[-half:]) / statistics.median(settled[:half]), 2)
+
+
+def held_partials(client: redis.Redis) -> int:
+    """Partials in all speed windows."""
+    with client.pipeline(transaction=False) as pipe:
+        for key in client.scan_iter(f"{FORMAT}:speed:*", count=1000):
+            pipe.hlen(key)
+        return sum(pipe.execute())
 
 
 def committing(samples: list[dict[str, float]]) -> float | None:
