@@ -37,6 +37,9 @@ _STREAMING = {
     # Counting all keys of a state store costs a read before every write.
     "spark.sql.streaming.stateStore.rocksdb.trackTotalNumberOfRows": "false",
     "spark.sql.streaming.minBatchesToRetain": "20",
+    # Uploads snapshots and removes what they replace. Only a driver that lives so long does: one that is killed each
+    # minute would have ever more changes to read again at its start, and a checkpoint that grows.
+    "spark.sql.streaming.stateStore.maintenanceInterval": "20s",
     "spark.sql.streaming.numRecentProgressUpdates": "10",
     # Concurrent appends of one small table each: no need to sort for statistics of 32 columns of raw text.
     "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "16",
