@@ -26,7 +26,8 @@ def test_ordinary_events_of_a_pack_are_certainly_valid(spark: "SparkSession", pa
     traffic = Traffic(pack, rate=10, seconds=60, seed=5, start_ms=int(ARRIVED.timestamp() - 3600) * 1000)
     texts = [(sent.raw.decode(),) for sent in sent_records(traffic, contract)]
     text = F.col("text")
-    parsed = spark.createDataFrame(texts, "text string").select("text", read_json(text, event_type(contract)).alias("p"))
-    certain = is_certainly_valid(contract, event_of(F.col("p")), text, F.lit(ARRIVED))
+    read = read_json(text, event_type(contract)).alias("read")
+    parsed = spark.createDataFrame(texts, "text string").select("text", read)
+    certain = is_certainly_valid(contract, event_of(F.col("read")), text, F.lit(ARRIVED))
     left = [row.text for row in parsed.where(~certain).collect()]
     assert left == [], f"{len(left)} of {len(texts)} are judged exactly, first {left[:1]}"
