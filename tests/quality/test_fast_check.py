@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 import pytest
-from pyspark.sql import functions as F
 
 from conf.settings import PACKAGED
 from data.stream import PACKS, sent_records
@@ -22,6 +21,8 @@ REGISTRY = load_registry([PACKAGED], PACKAGED)
 
 @pytest.mark.parametrize("pack", PACKS)
 def test_ordinary_events_of_a_pack_are_certainly_valid(spark: "SparkSession", pack: str) -> None:
+    from pyspark.sql import functions as F
+
     contract = REGISTRY.contracts[pack].newest
     traffic = Traffic(pack, rate=10, seconds=60, seed=5, start_ms=int(ARRIVED.timestamp() - 3600) * 1000)
     texts = [(sent.raw.decode(),) for sent in sent_records(traffic, contract)]
