@@ -7,8 +7,6 @@ import pytest
 from conf.settings import PACKAGED
 from data.stream import PACKS, sent_records
 from data.traffic import Traffic
-from quality.fast_check import is_certainly_valid
-from quality.json_columns import event_of, event_type, read_json
 from tests.quality.corpus import ARRIVED
 from tidemark.metrics.registry import load_registry
 
@@ -22,6 +20,9 @@ REGISTRY = load_registry([PACKAGED], PACKAGED)
 @pytest.mark.parametrize("pack", PACKS)
 def test_ordinary_events_of_a_pack_are_certainly_valid(spark: "SparkSession", pack: str) -> None:
     from pyspark.sql import functions as F
+
+    from quality.fast_check import is_certainly_valid
+    from quality.json_columns import event_of, event_type, read_json
 
     contract = REGISTRY.contracts[pack].newest
     traffic = Traffic(pack, rate=10, seconds=60, seed=5, start_ms=int(ARRIVED.timestamp() - 3600) * 1000)
