@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 import redis
 
+from bench.held import bytes_below
 from conf.settings import PACKAGED, Settings
 from runtime.redis_server import redis_url, stop_embedded
 from streaming.view_rows import ViewRows
@@ -113,8 +114,8 @@ def measure_stream(contract: str, events: int, keys: int) -> dict[str, Any]:
         stream_cpu = _command(home, "stream", "--once", "--source-contract", contract)
         batch_cpu = _command(home, "batch", "--through", THROUGH)
         lines = records.read_bytes().count(b"\n")
-        sizes = {name: _bytes_below(root / "home" / name) for name in ("source", "checkpoints", "redis")}
-        lake = {name: _bytes_below(root / "home" / "lake" / name) for name in ("bronze", "silver", "gold")}
+        sizes = {name: bytes_below(root / "home" / name) for name in ("source", "checkpoints", "redis")}
+        lake = {name: bytes_below(root / "home" / "lake" / name) for name in ("bronze", "silver", "gold")}
         raw = records.stat().st_size
         subprocess.run([TIDEMARK, "redis", "stop"], env={**os.environ, **home}, check=True, capture_output=True)
     figures = {"contract": contract, "events": lines, "keys": keys, "raw_bytes": raw}
@@ -129,10 +130,6 @@ def _command(environment: dict[str, str], *arguments: str) -> float:
         sys.exit(f"{arguments[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 2)
-
-
-def _bytes_below(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def slope(small: dict[str, Any], large: dict[str, Any], name: str) -> float:

@@ -5,18 +5,15 @@ of the state on disk and of the process. Answers by number of devices: `make ben
 """
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import redis
 
 from bench.deployment import Deployment
+from bench.held import bytes_below, held_partials
 from bench.report import Report
 from bench.speed import sustained
 from bench.traffic import produce, traffic
-from conf.settings import PACKAGED
-from tidemark.keys import speed_index, speed_window
-from tidemark.metrics.registry import load_registry
 
 DEVICES = (1_000, 100_000, 1_000_000)
 
@@ -51,8 +48,8 @@ def measure(events: int, devices: int) -> dict[str, Any]:
             deployment.module("bench.lanes", "access", "exact", "--batch-records", str(events // 8)), "exact"
         )
         used = client.info("memory")["used_memory"] - before
-        partials = _partials(client)
-        state = _bytes_below(deployment.home / "checkpoints")
+        partials = held_partials(client)
+        state = bytes_below(deployment.home / "checkpoints")
     return {
         "events_per_s": found["rate"],
         "cpu_us_per_event": found["cpu_us"],
@@ -61,20 +58,6 @@ def measure(events: int, devices: int) -> dict[str, Any]:
         "checkpoint_mb": state / 2**20,
         "driver_mb": found["rss_mb"],
     }
-
-
-def _partials(client: redis.Redis) -> int:
-    """Partials of `device_access` that Redis holds."""
-    metric = load_registry([PACKAGED]).metrics["device_access"]
-    count = 0
-    for length in metric.windows:
-        starts: Any = client.zrange(speed_index(metric.family, length), 0, -1)
-        count += sum(client.hlen(speed_window(metric.family, length, int(start))) for start in starts)
-    return count
-
-
-def _bytes_below(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ import redis
 
 from bench.deployment import ROOT, TIDEMARK, Deployment
 from bench.exactness import check
+from bench.held import bytes_below, held_partials
 from bench.report import Report
-from tidemark.keys import FORMAT
 
 MIB = 2**20
 BUCKET_S = 60
@@ -101,8 +101,8 @@ class Soak:
             "driver_mib": round(_group_rss(stream.pid) / MIB),
             "redis_mib": round(redis_bytes / MIB, 1),
             "redis_bytes_per_partial": round(redis_bytes / max(partials, 1)),
-            "state_mib": round(_size(checkpoints / "access" / "exact" / "state") / MIB, 1),
-            "checkpoints_mib": round(_size(checkpoints) / MIB, 1),
+            "state_mib": round(bytes_below(checkpoints / "access" / "exact" / "state") / MIB, 1),
+            "checkpoints_mib": round(bytes_below(checkpoints) / MIB, 1),
         }
         self.samples.append(sample)
         print("  ".join(f"{name} {value}" for name, value in sample.items()), flush=True)
@@ -149,14 +149,6 @@ def growth(samples: list[dict[str, float]], name: str, filled: int) -> float | N
     return round(statistics.median(settled[-half:]) / statistics.median(settled[:half]), 2)
 
 
-def held_partials(client: redis.Redis) -> int:
-    """Partials in all speed windows."""
-    with client.pipeline(transaction=False) as pipe:
-        for key in client.scan_iter(f"{FORMAT}:speed:*", count=1000):
-            pipe.hlen(key)
-        return sum(pipe.execute())
-
-
 def committing(samples: list[dict[str, float]]) -> float | None:
     """Share of the streams killed that had committed a micro-batch of their own. None without a kill."""
     numbers = [-1.0, *(sample["committed"] for sample in samples)]
@@ -191,14 +183,6 @@ def _group_rss(group: int) -> int:
     listed = subprocess.run(["ps", "-A", "-o", "pgid=,rss="], capture_output=True, text=True, check=True).stdout
     rows = (line.split() for line in listed.splitlines())
     return sum(int(rss) * 1024 for pgid, rss in rows if int(pgid) == group)
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    for file in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # the stream tidies up while we count
-            total += file.stat().st_size
-    return total
 
 
 def main() -> None:

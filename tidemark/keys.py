@@ -24,6 +24,11 @@ def speed_window(family: str, window_s: int, start: int) -> str:
     return f"{FORMAT}:speed:{family}:{window_s}:{start}"
 
 
+def speed_pattern() -> str:
+    """Matches `speed_window` of every family, length and start."""
+    return f"{FORMAT}:speed:*"
+
+
 def speed_index(family: str, window_s: int) -> str:
     """ZSET of the starts of the windows that speed holds."""
     return f"{FORMAT}:speed-index:{family}:{window_s}"

@@ -5,10 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import redis
 
-from bench.soak import FLAT, committing, define, filled_s, growth, held_partials, newest_commit
-from tidemark import keys
+from bench.soak import FLAT, committing, define, filled_s, growth, newest_commit
 from tidemark.contracts import load_contracts
 
 SHIPPED = Path(__file__).parents[2] / "conf"
@@ -47,16 +45,6 @@ def test_half_an_hour_is_long_enough_and_a_run_that_ends_when_full_is_not() -> N
     assert growth(sampled(lambda _: 5.0, 30), "state_mib", filled_s(120)) == 1.0
     assert growth(sampled(lambda _: 5.0, 30), "state_mib", filled_s(600)) is None
     assert growth([], "state_mib", filled_s(120)) is None
-
-
-def test_partials_of_all_speed_windows_count_and_nothing_else_does(redis_url: str) -> None:
-    with redis.Redis.from_url(redis_url) as client:
-        assert held_partials(client) == 0
-        for start, devices in ((0, "abc"), (600, "a")):
-            client.hset(keys.speed_window("totals@1", 600, start), mapping=dict.fromkeys(devices, "partial"))
-        client.hset(keys.accepted("access"), "0", "4")
-        client.zadd(keys.speed_index("totals@1", 600), {"0": 0})
-        assert held_partials(client) == 4
 
 
 def test_the_soak_runs_the_shipped_definitions_with_a_shorter_lateness_alone(tmp_path: Path) -> None:
