@@ -27,6 +27,10 @@ from tidemark.partials import PartialCodec
 from tidemark.publication import Publication
 from tidemark.windows import Span
 
+HEAD_LASTS_S = 60.0
+"""What an answer is built on is read first, and may by then name windows that have lapsed: publishing leaves readers
+five minutes. One that hung in between (a machine that slept, a stopped process) begins anew."""
+ATTEMPTS = 2
 THREADED_FROM = 2_000
 """Partials in an answer beyond which merging leaves the event loop, so that small answers do not wait behind it."""
 
@@ -83,7 +87,16 @@ class AnswerService:
         self._codecs: dict[str, PartialCodec] = {}
 
     async def answer(self, asked: Asked, known_etags: str | None = None) -> Answer:
-        """Raises QueryError, NotFound; LakeUnavailable when a sealed part cannot be read at all."""
+        """Raises QueryError, NotFound; LakeUnavailable when a sealed part cannot be read at all, Fault when reading
+        takes so long that what was read first is outdated."""
+        for _ in range(ATTEMPTS):
+            began = self._now()
+            found = await self._attempt(asked, known_etags)
+            if self._now() - began <= HEAD_LASTS_S:
+                return found
+        raise Fault(f"{asked.metric}: reading took longer than {HEAD_LASTS_S:.0f} s, {ATTEMPTS} times")
+
+    async def _attempt(self, asked: Asked, known_etags: str | None) -> Answer:
         situation = await self.situation(asked)
         query, (_, speed_span) = situation.query, situation.spans
         etag = _etag(situation) if speed_span.is_empty else None

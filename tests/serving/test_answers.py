@@ -1,10 +1,14 @@
 """The merged answer over HTTP, on a real Redis and a real lake."""
 
 import time
+from itertools import count
+from typing import Any
 
 import pytest
 
+from serving.answer_service import AnswerService
 from serving.schemas import Answer
+from serving.speed_store import SpeedStore
 from tests.packs import SHIPPED
 from tests.serving.stage import Stage, ask, at, instant
 from tidemark import keys
@@ -211,3 +215,33 @@ def test_sums_beyond_64_bits_are_answered_in_full(stage: Stage) -> None:
     with stage.api() as client:
         reply = ask(client, "revenue", to=instant("00:30"))
     assert reply.json()["points"][0]["values"]["revenue_cents"] == 2**70
+
+
+def test_a_reader_that_hung_until_its_windows_lapsed_begins_anew(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    straddling(stage, hot_from=at("00:00"))
+    clock, read = [time.time()], SpeedStore.partials
+
+    async def hang_first(self: SpeedStore, *arguments: Any) -> Any:
+        monkeypatch.setattr(SpeedStore, "partials", read)
+        clock[0] += 3_700
+        stage.seal({600: {(at("00:30"), "dev-1"): (7, 7)}}, at("01:00"))
+        for key in stage.client.scan_iter(keys.speed_pattern()):
+            stage.client.delete(key)
+        return await self.partials(*arguments)
+
+    monkeypatch.setattr(SpeedStore, "partials", hang_first)
+    monkeypatch.setattr(AnswerService.__init__, "__defaults__", (lambda: clock[0],))
+    with stage.api() as client:
+        document = ask(client, from_=instant("00:30")).json()
+    assert clock[0] > time.time() + 3_600
+    assert [(p["layer"], p["values"]["total_users"]) for p in document["points"]] == [("batch", 7)]
+
+
+def test_a_reader_that_hangs_each_time_gives_no_answer(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    straddling(stage, hot_from=at("00:00"))
+    clock = count(time.time(), 100)
+    monkeypatch.setattr(AnswerService.__init__, "__defaults__", (lambda: next(clock),))
+    with stage.api() as client:
+        reply = ask(client)
+    assert reply.status_code == 503
+    assert "does not answer" in reply.json()["detail"]
