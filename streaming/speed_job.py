@@ -5,6 +5,7 @@ SIGINT, 1 naming the query that could not recover, 2 for wrong use.
 """
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -31,7 +32,21 @@ from tidemark.errors import TidemarkError, UserError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_STREAMING = {
+_SPARK, _DELTA = "org.apache.spark.sql.catalyst.optimizer", "org.apache.spark.sql.delta"
+_RULES_WITHOUT_EFFECT = (
+    *(f"{_SPARK}.{rule}" for rule in ("RemoveRedundantAliases", "OptimizeCsvJsonExprs", "SimplifyBinaryComparison")),
+    *(f"{_SPARK}.{rule}" for rule in ("BooleanSimplification", "SimplifyConditionals", "PushFoldableIntoBranches")),
+    *(f"{_SPARK}.{rule}" for rule in ("NullPropagation", "FoldablePropagation", "ReorderAssociativeOperator")),
+    *(f"{_SPARK}.{rule}" for rule in ("UnwrapCastInBinaryComparison", "OptimizeOneRowRelationSubquery")),
+    f"{_DELTA}.metric.OptimizeConditionalIncrementMetric",
+    f"{_DELTA}.optimizer.RangePartitionIdRewrite",
+)
+"""Optimiser rules that cost most of a small batch's planning, which is done anew, twice, for each batch, and that leave
+these plans as quick as they were: none of them is needed for a right result."""
+STREAMING = {
+    "spark.sql.optimizer.excludedRules": ",".join(_RULES_WITHOUT_EFFECT),
+    # It plans a query anew after each of its stages, which costs a small append or a Delta log more than it can gain.
+    "spark.sql.adaptive.enabled": "false",
     # An idle query asks its source this often for news.
     "spark.sql.streaming.pollingDelay": "50ms",
     # Counting all keys of a state store costs a read before every write.
@@ -54,7 +69,7 @@ def run(
     @cache
     def session() -> "SparkSession":
         built.append(True)
-        return build_session("tidemark-speed", settings, extra=_STREAMING)
+        return build_session("tidemark-speed", settings, extra=STREAMING | task_threads(settings))
 
     @cache
     def prepared() -> "SparkSession":
@@ -71,6 +86,12 @@ def run(
         client.close()
         if built:
             session().stop()
+
+
+def task_threads(settings: Settings) -> dict[str, str]:
+    """Twice the cores on this machine: the speed views' short tasks do not wait for a slot until the lake writer's
+    long ones end, but share the cores with them."""
+    return {"spark.master": f"local[{2 * (os.cpu_count() or 1)}]"} if settings.spark_master == "local[*]" else {}
 
 
 @contextmanager

@@ -1,0 +1,41 @@
+"""How the speed layer's session is set: for small batches, one after the other."""
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conf.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@pytest.mark.spark
+def test_each_optimiser_rule_that_is_left_out_is_one_that_spark_has(spark: "SparkSession") -> None:
+    from streaming.speed_job import STREAMING
+
+    optimizer = spark._jsparkSession.sessionState().optimizer()
+    batches = optimizer.defaultBatches()
+    rules = {
+        batches.apply(i).rules().apply(j).ruleName()
+        for i in range(batches.size())
+        for j in range(batches.apply(i).rules().size())
+    }
+    left_out = STREAMING["spark.sql.optimizer.excludedRules"].split(",")
+    assert set(left_out) <= rules
+    required = optimizer.nonExcludableRules()
+    assert not [rule for rule in left_out if required.contains(rule)]
+
+
+def test_a_stream_on_this_machine_has_two_task_threads_a_core() -> None:
+    from streaming.speed_job import task_threads
+
+    assert task_threads(Settings(env="local")) == {"spark.master": f"local[{2 * (os.cpu_count() or 1)}]"}
+
+
+@pytest.mark.parametrize("master", [None, "local[3]", "yarn"])
+def test_a_master_that_somebody_chose_stays(master: str | None) -> None:
+    from streaming.speed_job import task_threads
+
+    assert task_threads(Settings(env="local", spark_master=master)) == {}
