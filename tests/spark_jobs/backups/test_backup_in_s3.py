@@ -16,7 +16,7 @@ from botocore.exceptions import EndpointConnectionError
 from conf.settings import load_settings
 from spark_jobs import backup, restore
 from spark_jobs.archive import find_backup
-from tests.spark_jobs.test_backup import NOW, WrittenLake, assert_consistent
+from tests.spark_jobs.backups.written_lake import NOW, WrittenLake, assert_consistent
 from tidemark.errors import Fault, UserError
 
 
