@@ -23,7 +23,7 @@ from streaming import speed_lane
 from streaming.contract_stream import ContractStream
 from streaming.fenced_writer import FencedWriter, connect
 from streaming.sources import kafka
-from streaming.speed_job import STREAMING, task_threads
+from streaming.speed_job import stream_conf
 from streaming.speed_views import BUCKET, watermark_delay_s
 from tidemark.contracts import ContractSet
 from tidemark.metrics.registry import load_registry
@@ -50,7 +50,7 @@ def main() -> None:
 def drain(contract: str, names: list[str], conf: dict[str, str]) -> dict[str, Any]:
     """Run the lanes side by side until the source is read."""
     settings = load_settings()
-    extra = {**STREAMING, **task_threads(settings), "spark.sql.streaming.numRecentProgressUpdates": "10000", **conf}
+    extra = {**stream_conf(settings), "spark.sql.streaming.numRecentProgressUpdates": "10000", **conf}
     spark = build_session("tidemark-bench", settings, extra=extra)
     registry = load_registry(settings.definition_folders, PACKAGED)
     stream = ContractStream(lambda: spark, settings, connect(redis_url(settings)), registry, contract)

@@ -54,7 +54,7 @@ _COSTLY_RULES = (
 )
 """Optimiser rules that cost a small batch more than they gain: its plan is made anew, twice, each time. None of them is
 needed for a right result."""
-STREAMING = {
+_STREAMING = {
     "spark.sql.optimizer.excludedRules": ",".join(_COSTLY_RULES),
     # It plans a query anew after each of its stages, which costs a small append or a Delta log more than it can gain.
     "spark.sql.adaptive.enabled": "false",
@@ -80,7 +80,7 @@ def run(
     @cache
     def session() -> "SparkSession":
         built.append(True)
-        return build_session("tidemark-speed", settings, extra=STREAMING | task_threads(settings))
+        return build_session("tidemark-speed", settings, extra=stream_conf(settings))
 
     @cache
     def prepared() -> "SparkSession":
@@ -99,10 +99,15 @@ def run(
             session().stop()
 
 
-def task_threads(settings: Settings) -> dict[str, str]:
-    """Twice the cores on this machine: the speed views' short tasks do not wait for a slot until the lake writer's
-    long ones end, but share the cores with them."""
-    return {"spark.master": f"local[{2 * (os.cpu_count() or 1)}]"} if settings.spark_master == "local[*]" else {}
+def stream_conf(settings: Settings) -> dict[str, str]:
+    """What a session of the stream has beyond `build_session`'s own.
+
+    On this machine that is twice as many task threads as cores: the speed views' short tasks do not wait for a slot
+    until the lake writer's long ones end, but share the cores with them.
+    """
+    if settings.spark_master != "local[*]":
+        return dict(_STREAMING)
+    return {**_STREAMING, "spark.master": f"local[{2 * (os.cpu_count() or 1)}]"}
 
 
 @contextmanager

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.spark
 def test_each_optimiser_rule_that_is_left_out_is_one_that_spark_has(spark: "SparkSession") -> None:
-    from streaming.speed_job import STREAMING
+    from streaming.speed_job import stream_conf
 
     optimizer = spark._jsparkSession.sessionState().optimizer()
     batches = optimizer.defaultBatches()
@@ -22,20 +22,20 @@ def test_each_optimiser_rule_that_is_left_out_is_one_that_spark_has(spark: "Spar
         for i in range(batches.size())
         for j in range(batches.apply(i).rules().size())
     }
-    left_out = STREAMING["spark.sql.optimizer.excludedRules"].split(",")
+    left_out = stream_conf(Settings(env="test"))["spark.sql.optimizer.excludedRules"].split(",")
     assert set(left_out) <= rules
     required = optimizer.nonExcludableRules()
     assert not [rule for rule in left_out if required.contains(rule)]
 
 
 def test_a_stream_on_this_machine_has_two_task_threads_a_core() -> None:
-    from streaming.speed_job import task_threads
+    from streaming.speed_job import stream_conf
 
-    assert task_threads(Settings(env="local")) == {"spark.master": f"local[{2 * (os.cpu_count() or 1)}]"}
+    assert stream_conf(Settings(env="local"))["spark.master"] == f"local[{2 * (os.cpu_count() or 1)}]"
 
 
 @pytest.mark.parametrize("master", [None, "local[3]", "yarn"])
 def test_a_master_that_somebody_chose_stays(master: str | None) -> None:
-    from streaming.speed_job import task_threads
+    from streaming.speed_job import stream_conf
 
-    assert task_threads(Settings(env="local", spark_master=master)) == {}
+    assert "spark.master" not in stream_conf(Settings(env="local", spark_master=master))
