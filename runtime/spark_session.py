@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from conf.locations import is_remote
 from conf.settings import Settings
+from runtime.class_archive import archive_options
 from runtime.jars import spark_jars
 
 if TYPE_CHECKING:
@@ -94,12 +95,13 @@ def _own_jvm(settings: Settings) -> dict[str, str]:
 
 
 def _java_options(settings: Settings) -> str:
-    """A deep stack: Spark matches the text of a stopped Python callback with a recursive pattern."""
+    """Classes from the archive of set-up; a deep stack, for Spark matches a stopped callback's text recursively."""
     configuration = (Path(__file__).parent / "log4j2.properties").as_uri()
     level = {"debug": "info", "info": "warn", "warning": "warn", "error": "error"}[settings.log_level]
     quick = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m " if settings.env == "test" else ""
     return (
-        f'{quick}-Xss64m -Duser.timezone=UTC "-Dlog4j2.configurationFile={configuration}" -Dtidemark.log.level={level}'
+        f"{archive_options()} {quick}-Xss64m -Duser.timezone=UTC "
+        f'"-Dlog4j2.configurationFile={configuration}" -Dtidemark.log.level={level}'
     )
 
 
