@@ -50,6 +50,7 @@ FAULTS: dict[str, Happening] = {
     "restored": lambda world: world.restore_snapshot(-1),
     "taken over": lambda world: world.take_over(fresh=False),
     "taken over afresh": lambda world: world.take_over(fresh=True),
+    "the other stream runs": World.tick_beside,
     "emptied, then taken over afresh": lambda world: (world.lose_redis(), world.take_over(fresh=True))[0],
 }
 FAULTS_OF_BATCH: dict[str, Happening] = {
@@ -65,6 +66,7 @@ MISHAPS: dict[str, Happening] = {
     "emptied": World.lose_redis,
     "down": _down,
     "taken over": lambda world: world.take_over(fresh=False),
+    "the other stream goes on": World.change_over,
     "checkpoint lost": World.new_checkpoint,
     "source cleaned": World.clean_source,
     "redefined": _redefine,

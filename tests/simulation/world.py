@@ -46,6 +46,7 @@ class World:
         self.checkpoints: list[Checkpoint] = []
         self.metrics: tuple[Metric, ...] = (TOTALS, PEAKS)
         self.driver: Driver | None = None
+        self.beside: Driver | None = None
         self.starts: set[tuple[int, str]] = set()
         self.batch: Iterator[None] | None = None
         self.begun_at: dict[tuple[str, int], int] = {}
@@ -159,6 +160,17 @@ class World:
         self.ingest(300, "b", 2)
         self.tick()
 
+    def change_over(self) -> None:
+        """Of two streams that run (one that hung and woke, and the one that replaced it) the other goes on."""
+        if self.beside is not None:
+            self.driver, self.beside = self.beside, self.driver
+
+    def tick_beside(self) -> None:
+        """The other of two streams runs a batch."""
+        other = self.beside
+        if other is not None and other.is_running:
+            self._guarded(other, lambda: other.run(None), None)
+
     def lose_redis(self) -> None:
         self.redis.lose_all()
         self.losses += 1
@@ -201,14 +213,14 @@ class World:
         try:
             with interrupted(self, interrupt):
                 call()
-        except Crash:
-            driver.is_running = False
-            if self.driver is driver:
-                self.kill()
-        except (StaleWriter, AnotherQuery):
+            if driver is not self.driver and driver.is_running:
+                self.beside = driver
+        except (Crash, StaleWriter, AnotherQuery):
             driver.is_running = False
             if self.driver is driver:
                 self.driver = None
+            if self.beside is driver:
+                self.beside = None
         except (ViewsUnavailable, redis.RedisError):
             driver.is_running = False
 
