@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,9 +25,13 @@ ROOT = Path(__file__).parents[1]
 
 
 class Deployment(AbstractContextManager["Deployment"]):
-    """`environment` goes to every command. A home can be emptied between runs; the topics stay."""
+    """`environment` goes to every command. A home can be emptied between runs; the topics stay.
+
+    A run that is told to end (SIGTERM) ends what it started, as one that fails.
+    """
 
     def __init__(self, *, kafka: bool = False) -> None:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         self.folder = Path(tempfile.mkdtemp(prefix="tidemark-bench-"))
         self.home = self.folder / "home"
         self.environment = {"TIDEMARK_HOME": str(self.home), "TIDEMARK_LOG_LEVEL": "warning", "PYTHONPATH": str(ROOT)}

@@ -18,6 +18,7 @@ from streaming.fenced_writer import connect
 from streaming.supervisor import Supervisor
 from tests.asking import ask, ask_status
 from tests.packs import SHIPPED
+from tests.stream_session import as_stream
 from tidemark import keys
 from tidemark.metrics.registry import load_registry
 from tidemark.windows import iso
@@ -41,7 +42,9 @@ class Deployment:
         """`stream --once`."""
         client = connect(redis_url(self.settings))
         try:
-            Supervisor(lambda: self.spark, self.settings, client, self.contracts).run(once=True, stop=threading.Event())
+            with as_stream(self.spark, self.settings):
+                supervisor = Supervisor(lambda: self.spark, self.settings, client, self.contracts)
+                supervisor.run(once=True, stop=threading.Event())
         finally:
             client.close()
 

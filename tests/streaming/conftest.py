@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def stage(spark: "SparkSession", settings: Settings) -> "Iterator[Stage]":
+    from tests.stream_session import as_stream
     from tests.streaming.stage import Stage
 
-    staged = Stage(spark, settings)
-    yield staged
-    staged.client.close()
+    with as_stream(spark, settings):
+        staged = Stage(spark, settings)
+        yield staged
+        staged.client.close()
