@@ -8,6 +8,7 @@ from pyarrow import fs
 from conf.locations import is_remote
 from intake.checkpoint_file import read_checked
 from runtime.storage_trouble import storage_trouble
+from streaming.checkpoint_log import CheckpointLog
 from tidemark.errors import CheckpointDamaged
 
 _SIGNS = re.compile(
@@ -15,6 +16,8 @@ _SIGNS = re.compile(
     r"|CHECKPOINT_LOCATION_NOT_EMPTY|Corrupt|Malformed|Json\w*Exception|MappingException|log version"
 )
 """What Spark and Hadoop say of a file that is cut, altered or gone. A full or dead disk says other things."""
+_STORE = re.compile(r"NoSuchFileException: \S*StateStoreId\(opId=(\d+),partId=(\d+),name=(\w+)\)")
+"""A store of the state that was unpacked and then lacked a file."""
 
 
 def check_files(checkpoint: str) -> None:
@@ -38,9 +41,21 @@ def find_damage(checkpoint: str, error: BaseException) -> CheckpointDamaged | No
         return error
     text = f"{error} {getattr(error, '_stackTrace', '')}"
     named = re.search(re.escape(checkpoint.split("://", 1)[-1]) + r"/([\w./-]*\w)", text)
-    if storage_trouble(error) or named is None or not _SIGNS.search(text):
+    if storage_trouble(error) or not _SIGNS.search(text):
         return None
-    return CheckpointDamaged(checkpoint, named[1], "cannot be read")
+    file = named[1] if named else _snapshot(checkpoint, text)
+    return CheckpointDamaged(checkpoint, file, "cannot be read") if file else None
+
+
+def _snapshot(checkpoint: str, text: str) -> str | None:
+    """The snapshot that Spark unpacked in vain: of one that is empty or gone it names only its own scratch folder."""
+    store = _STORE.search(text)
+    commit = CheckpointLog(checkpoint).last_commit() if store else None
+    if store is None or commit is None:
+        return None
+    operator, part, name = store.groups()
+    folder = f"state/{operator}/{part}" if name == "default" else f"state/{operator}/{part}/{name}"
+    return f"{folder}/{commit.batch + 1}.zip"
 
 
 def _small_files(files: fs.FileSystem, checkpoint: str) -> Iterator[str]:
