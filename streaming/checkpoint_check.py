@@ -48,7 +48,7 @@ def find_damage(checkpoint: str, error: BaseException) -> CheckpointDamaged | No
 
 
 def _snapshot(checkpoint: str, text: str) -> str | None:
-    """The snapshot that Spark unpacked in vain: of one that is empty or gone it names only its own scratch folder."""
+    """The snapshot that Spark unpacked in vain: of an empty one it names only its own scratch folder."""
     store = _STORE.search(text)
     commit = CheckpointLog(checkpoint).last_commit() if store else None
     if store is None or commit is None:

@@ -120,7 +120,7 @@ def test_the_file_is_read_out_of_what_spark_says(text: str, file: str | None) ->
 
 @pytest.mark.parametrize(("store", "file"), [("default", "state/1/0/1.zip"), ("left", "state/1/0/left/1.zip")])
 def test_a_snapshot_that_was_unpacked_in_vain_is_named(checkpoint: Path, store: str, file: str) -> None:
-    """Empty or gone, Spark says only which file its own scratch folder lacks."""
+    """Of an empty one, Spark says only which file its own scratch folder lacks."""
     scratch = f"/tmp/spark-1/StateStoreId(opId=1,partId=0,name={store})-ef8/workingDir-c9/metadata"
     text = f"[CANNOT_LOAD_STATE_STORE.UNCATEGORIZED]\nCaused by: java.nio.file.NoSuchFileException: {scratch}"
     damage = find_damage(str(checkpoint), RuntimeError(text))
