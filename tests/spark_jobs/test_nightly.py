@@ -144,22 +144,18 @@ def test_a_failed_gate_keeps_the_old_publication_and_names_the_expectation(lake:
     assert not lake.batch(HOUR).passed
 
 
-def test_batches_killed_one_after_the_other_are_finished_by_the_next(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each dies a step further into its publication, over what the one before left, with one event more."""
+@pytest.mark.parametrize("killed_in", ["prepare_hot", "commit_publications", "point_to", "clean_up"])
+def test_a_rerun_after_a_kill_finishes(lake: Lake, killed_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.arrive(access("a", 0, 4))
 
     def kill(*_: object) -> None:
         raise KeyboardInterrupt
 
-    steps = ("prepare_hot", "commit_publications", "point_to", "clean_up")
-    for number, step in enumerate(steps):
-        lake.arrive(access(f"e{number}", 60 * number, 4))
-        with monkeypatch.context() as patched:
-            patched.setattr(publish, step, kill)
-            with pytest.raises(KeyboardInterrupt):
-                lake.batch(HOUR)
-    lake.arrive(access("last", 300, 9))
+    with monkeypatch.context() as patched:
+        patched.setattr(publish, killed_in, kill)
+        with pytest.raises(KeyboardInterrupt):
+            lake.batch(HOUR)
+    lake.arrive(access("b", 60, 6))
     lake.batch(HOUR)
     assert lake.gold()["10m", 0, DEV_1]["avg_access"] == 5.0
     publication, family = lake.publication(), _metric(lake).family
