@@ -53,6 +53,7 @@ def write_archive() -> Path:
     with tempfile.TemporaryDirectory(prefix=".archive-", dir=file.parent) as work:
         written = Path(work) / file.name
         _run_training(Path(work), written)
+        _try_out(written)
         os.replace(written, file)
     for outdated in file.parent.glob("spark-*.jsa"):
         if outdated != file:
@@ -131,6 +132,13 @@ def _run_training(home: Path, archive: Path) -> None:
     if done.returncode != 0 or not archive.is_file():
         last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
         raise Fault(f"this Java wrote none{': ' + last[0] if last else ''}")
+
+
+def _try_out(archive: Path) -> None:
+    """A JVM does without an archive that does not fit, and crashes over one that was cut off, as by a full disk."""
+    command = [java_binary(), f"-XX:SharedArchiveFile={archive}", "-version"]
+    if subprocess.run(command, capture_output=True, cwd=archive.parent, timeout=_TIMEOUT_S, check=False).returncode:
+        raise Fault("what this Java wrote cannot be read again")
 
 
 def main(arguments: list[str]) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 from runtime import class_archive
 from runtime.jars import java_binary
+from tidemark.errors import Fault
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -44,11 +45,24 @@ def test_an_archive_that_does_not_fit_is_passed_over_in_silence(
 ) -> None:
     damaged = tmp_path / "damaged.jsa"
     damaged.write_bytes(os.urandom(10_000))
-    monkeypatch.setattr(class_archive, "archive_file", lambda: damaged)
-    options = [option.strip('"') for option in class_archive.archive_options().split(" ")]
-    ran = subprocess.run([java_binary(), *options, "-version"], capture_output=True, text=True, check=True)
-    assert ran.stdout == ""
-    assert "warning" not in ran.stderr
+    of_another_class_path = class_archive.archive_file()
+    for file in (damaged, of_another_class_path):
+        monkeypatch.setattr(class_archive, "archive_file", lambda file=file: file)
+        options = [option.strip('"') for option in class_archive.archive_options().split(" ") if option]
+        ran = subprocess.run([java_binary(), *options, "-version"], capture_output=True, text=True, check=True)
+        assert ran.stdout == ""
+        assert "warning" not in ran.stderr
+
+
+def test_an_archive_that_was_cut_off_is_not_put_in_place(tmp_path: Path) -> None:
+    whole = class_archive.archive_file()
+    if whole is None or not whole.is_file():
+        pytest.skip("no archive here")
+    cut = tmp_path / "cut.jsa"
+    with whole.open("rb") as content:
+        cut.write_bytes(content.read(100_000))
+    with pytest.raises(Fault, match="cannot be read again"):
+        class_archive._try_out(cut)
 
 
 def test_a_java_that_writes_none_is_told_of_and_set_up_goes_on(
