@@ -24,6 +24,8 @@ from tidemark.windows import epoch_seconds, parse_instant
 
 _MOST_RECORDS = 2**40
 SOURCE, HTTP = "source", "http"
+_ANOMALOUS = 0.01
+"""Share of the records with `--anomalies`."""
 Share = Annotated[float, typer.Option(help="Share of the records, 0 to 1.")]
 
 
@@ -36,7 +38,9 @@ def command(
     late: Share = 0.0,
     duplicates: Share = 0.0,
     invalid: Share = 0.0,
-    anomalies: Share = 0.0,
+    anomalies: Annotated[
+        bool, typer.Option("--anomalies", help="A hundredth of the records carry a value out of the ordinary.")
+    ] = False,
     to: Annotated[str, typer.Option(help="source, http, or a file (.gz packs it, - is standard output).")] = SOURCE,
     ledger: Annotated[str | None, typer.Option(help="File for the exact distinct valid events.")] = None,
     url: Annotated[str, typer.Option(help="The API, for --to http.")] = "http://127.0.0.1:8000",
@@ -47,7 +51,8 @@ def command(
     open_pack(pack)
     _check_size(rate, seconds, keys)
     start_ms = round((time.time() if start is None else epoch_seconds(parse_instant(start, "--start"))) * 1000)
-    traffic = Traffic(pack, rate, seconds, seed, start_ms, keys, Faults(late, duplicates, invalid, anomalies))
+    faults = Faults(late, duplicates, invalid, _ANOMALOUS if anomalies else 0.0)
+    traffic = Traffic(pack, rate, seconds, seed, start_ms, keys, faults)
     records = sent_records(traffic, find_contract(load_settings(), pack))
     paced = start is None and to in (SOURCE, HTTP)
     batches = at_pace(records, start_ms) if paced else at_once(records)

@@ -13,7 +13,7 @@ from conf.settings import load_settings
 from intake.segments import FileSource
 
 pytestmark = pytest.mark.usefixtures("home")
-FAULTY = ["--late", "0.1", "--duplicates", "0.1", "--invalid", "0.1", "--anomalies", "0.05"]
+FAULTY = ["--late", "0.1", "--duplicates", "0.1", "--invalid", "0.1", "--anomalies"]
 SIZE = ["--rate", "100", "--seconds", "30", "--seed", "5", "--start", "2026-01-01T00:00:00Z"]
 
 
@@ -23,6 +23,15 @@ def test_the_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:
         assert main(["simulate", "clickstream", *SIZE, *FAULTY, *files]) == 0
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
     assert (tmp_path / "a.ledger").read_bytes() == (tmp_path / "b.ledger").read_bytes()
+
+
+def test_anomalies_are_asked_for_without_a_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "records"
+    assert main(["simulate", "access", *SIZE, "--anomalies", "--to", str(target), "--json"]) == 0
+    kinds = json.loads(capsys.readouterr().out)["kinds"]
+    assert 0 < kinds["anomaly"] < 100, "a hundredth of 3,000"
+    assert kinds["event"] == 3000 - kinds["anomaly"]
+    assert len(target.read_bytes().splitlines()) == 3000
 
 
 def test_records_go_to_the_source_and_the_ledger_to_its_file(
