@@ -16,7 +16,8 @@ from spark_jobs.ledgers import utc
 from spark_jobs.plan import BEGINNING, MetricPlan
 from spark_jobs.sealed_rows import first_day, read_windows
 from tidemark import keys
-from tidemark.metrics.model import Metric
+from tidemark.metrics.final import is_estimate
+from tidemark.metrics.model import Metric, Output
 from tidemark.partials import PartialCodec, finalise
 from tidemark.progress import Progress
 from tidemark.windows import Span, window_name
@@ -113,13 +114,15 @@ class _Tally:
             return 1.0, False
         ours, theirs = (finalise(self._metric, self._codec.decode(each), self._window_s) for each in (speed, batch))
         errors = {name: _relative_error(ours[name], theirs[name]) for name in ours}
-        allowed = all(errors[o.name] <= self._tolerance(o.type) for o in self._metric.outputs)
+        allowed = all(errors[output.name] <= _tolerance(output) for output in self._metric.outputs)
         return max(errors.values(), default=0.0), allowed
 
-    def _tolerance(self, type_: str) -> float:
-        if self._codec.has_sketches:
-            return SKETCH_TOLERANCE
-        return SUM_TOLERANCE if type_ == "double" else 0.0
+
+def _tolerance(output: Output) -> float:
+    """By output: what a metric counts exactly beside its sketches is compared exactly."""
+    if is_estimate(output.final):
+        return SKETCH_TOLERANCE
+    return SUM_TOLERANCE if output.type == "double" else 0.0
 
 
 def _relative_error(one: Any, other: Any) -> float:

@@ -209,3 +209,10 @@ class Call:
     @property
     def spark_sql(self) -> str:
         return OPERATIONS[self.op][1]([arg.spark_sql for arg in self.args])
+
+
+def is_estimate(final: Final) -> bool:
+    """Whether a value comes from a sketch, so that two computations over the same events may differ."""
+    if isinstance(final, Call):
+        return any(is_estimate(arg) for arg in final.args)
+    return isinstance(final, DistinctOf | QuantileOf)
