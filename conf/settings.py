@@ -5,7 +5,6 @@ unknown or malformed stops the command with one line that names it (`SettingsErr
 """
 
 import os
-import re
 import secrets
 import tempfile
 from collections.abc import Mapping
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from conf.addresses import broker_addresses, http_address, metadata_address, redis_address
 from conf.locations import is_remote, storage_uri
 from conf.packaged import packaged_folder
 from tidemark.errors import SettingsError
@@ -26,6 +26,12 @@ PACKAGED = packaged_folder(Path(__file__).resolve().parent)
 PREFIX = "TIDEMARK_"
 ENVIRONMENTS = ("local", "test", "aws")
 
+_ADDRESSES = {
+    "redis_url": redis_address,
+    "metadata_url": metadata_address,
+    "kafka_bootstrap": broker_addresses,
+    "kinesis_endpoint": http_address,
+}
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Waiting = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -78,26 +84,20 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _absolute_home(cls, home: Path) -> Path:
-        return Path(os.path.abspath(home.expanduser()))
+        home = Path(os.path.abspath(home.expanduser()))
+        if home.exists() and not home.is_dir():
+            raise ValueError(f"{home} is not a folder")
+        return home
 
     @field_validator("lake", "checkpoints")
     @classmethod
     def _usable_storage(cls, location: str | None) -> str | None:
         return None if location is None else storage_uri(location)
 
-    @field_validator("redis_url")
+    @field_validator("redis_url", "metadata_url", "kafka_bootstrap", "kinesis_endpoint")
     @classmethod
-    def _redis_scheme(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must start with redis://, rediss:// or unix://")
-        return url
-
-    @field_validator("metadata_url")
-    @classmethod
-    def _metadata_scheme(cls, url: str | None) -> str | None:
-        if url is not None and not re.match(r"(sqlite|postgresql)(\+[a-z0-9]+)?://", url):
-            raise ValueError("must be a SQLAlchemy URL such as sqlite:///file.db or postgresql://host/name")
-        return url
+    def _readable_address(cls, address: str | None, field: ValidationInfo) -> str | None:
+        return None if address is None else _ADDRESSES[field.field_name or ""](address)
 
     @field_validator("definitions")
     @classmethod

@@ -58,7 +58,17 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
         ("TIDEMARK_STALE_AFTER_S", "-1", "greater than 0"),
         ("TIDEMARK_SHUFFLE_PARTITIONS", "two", "integer"),
         ("TIDEMARK_REDIS_URL", "localhost:6379", "redis://"),
+        ("TIDEMARK_REDIS_URL", "redis://localhost:abc", "port"),
+        ("TIDEMARK_REDIS_URL", "redis://localhost:99999", "port"),
+        ("TIDEMARK_REDIS_URL", "redis://localhost:6379?socket_timeout=soon", "option"),
         ("TIDEMARK_METADATA_URL", "metadata.db", "SQLAlchemy URL"),
+        ("TIDEMARK_METADATA_URL", "postgresql://host:port/name", "SQLAlchemy URL"),
+        ("TIDEMARK_METADATA_URL", "mysql://host/name", "SQLAlchemy URL"),
+        ("TIDEMARK_KAFKA_BOOTSTRAP", "nonsense::", "host:port"),
+        ("TIDEMARK_KAFKA_BOOTSTRAP", "broker-1:9092,broker-2", "'broker-2' is not"),
+        ("TIDEMARK_KAFKA_BOOTSTRAP", "broker:99999", "host:port"),
+        ("TIDEMARK_KINESIS_ENDPOINT", "nonsense", "http://"),
+        ("TIDEMARK_HOME", "/dev/null", "not a folder"),
         ("TIDEMARK_DEFINITIONS", "/no/such/folder", "not a folder"),
         ("TIDEMARK_PSEUDONYM_KEY", "short", "16 characters"),
         ("TIDEMARK_DRIVER_MEMORY", "lots", "match"),
@@ -74,6 +84,28 @@ def test_what_cannot_be_used_is_one_line_that_names_it(
     assert line.startswith(name)
     assert says in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TIDEMARK_REDIS_URL", "rediss://user:sesame@cache.example:6380/2?socket_timeout=3"),
+        ("TIDEMARK_REDIS_URL", "unix:///run/redis.sock"),
+        ("TIDEMARK_METADATA_URL", "postgresql+psycopg://user:sesame@host:5432/name"),
+        ("TIDEMARK_KAFKA_BOOTSTRAP", "broker-1.example:9092, [::1]:9093"),
+        ("TIDEMARK_KINESIS_ENDPOINT", "http://127.0.0.1:4566"),
+    ],
+)
+def test_an_address_is_kept_as_it_was_given(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    assert getattr(load_settings(), name.removeprefix("TIDEMARK_").lower()) == value
+
+
+def test_a_redis_address_that_cannot_be_read_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEMARK_REDIS_URL", "redis://user:ses/ame@cache:6379/0")
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    assert "ses" not in str(raised.value)
 
 
 def test_a_secret_is_neither_shown_nor_told(monkeypatch: pytest.MonkeyPatch) -> None:
