@@ -23,9 +23,9 @@ from tidemark.progress import Fence
 
 Command = Sequence[bytes | str | int | float]
 SET_NEWER = "SET_NEWER"
-"""Own command `(SET_NEWER, key, stamp, value, ttl_s)`: SET unless the key holds a value with a greater stamp. The value
-is JSON that begins with `{"window_start":"<stamp>"`; stamps compare as text. A key of another type is replaced, as SET
-does: one metric's name for a key must not stop the writes of all."""
+"""Own command `(SET_NEWER, key, stamp, value)`: SET unless the key holds a value with a greater stamp; with an equal one
+the key keeps its time to live. The value is JSON that begins with `{"window_start":"<stamp>"`; stamps compare as text.
+A key of another type is replaced, as SET does: one metric's name for a key must not stop the writes of all."""
 
 _MAX_ARGUMENTS = 4000
 _MAX_BYTES = 1 << 20
@@ -57,7 +57,11 @@ while i <= #ARGV do
   if ARGV[i + 1] == 'SET_NEWER' then
     local held = redis.pcall('GET', ARGV[i + 2])
     local stamp = type(held) == 'string' and string.match(held, '^{"window_start":"([^"]*)"')
-    if not stamp or stamp <= ARGV[i + 3] then redis.call('SET', ARGV[i + 2], ARGV[i + 4], 'EX', ARGV[i + 5]) end
+    if stamp == ARGV[i + 3] then
+      redis.call('SET', ARGV[i + 2], ARGV[i + 4], 'KEEPTTL')
+    elseif not stamp or stamp < ARGV[i + 3] then
+      redis.call('SET', ARGV[i + 2], ARGV[i + 4])
+    end
   else
     redis.call(unpack(ARGV, i + 1, i + n))
   end

@@ -1,7 +1,6 @@
 """From collected state rows to Redis commands: packed partials, indexes, accepted minutes, published values."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,11 @@ import pyarrow.compute as pc
 
 from streaming.fenced_writer import SET_NEWER, Command
 from tidemark import keys
-from tidemark.dims import decode_dims
 from tidemark.keys import EVENTS_FAMILY
 from tidemark.metrics.model import Metric
 from tidemark.metrics.slots import place, unslot
-from tidemark.partials import PartialCodec, finalise
-from tidemark.windows import iso
+from tidemark.partials import PartialCodec
+from tidemark.published import LATEST, make_document
 
 _HASH_FIELDS = 500
 """Fields of one HSET: enough to amortise it, few enough for Lua's stack."""
@@ -94,27 +92,10 @@ class MetricRows:
         yield ("ZADD", keys.speed_index(family, length), start, start)
 
     def _publish(self, length: int, start: int, dims_key: str, packed: bytes) -> Iterator[Command]:
-        """Finished values as JSON for consumers that read Redis themselves. `window_start` comes first: SET_NEWER."""
-        dims = decode_dims(self._metric, dims_key.encode())
-        values = finalise(self._metric, self._codec.decode(packed), length)
-        stamp = iso(start)
-        text = json.dumps({"window_start": stamp, "window_end": iso(start + length), **dims, **values}, default=str)
-        text = text.replace('{"window_start": ', '{"window_start":', 1)
-        ttl_s = self._metric.retention.hot_s
-        for name, template in self._metric.publish.items():
-            key = fill_template(template, {**dims, "window_start": stamp})
-            if name == "latest":
-                yield (SET_NEWER, key, stamp, text, ttl_s)
+        """Without an end while the window is not sealed; one that the batch has set by sealing it stays."""
+        document = make_document(self._metric, length, start, dims_key.encode(), self._codec.decode(packed))
+        for name, key in document.keys.items():
+            if name == LATEST:
+                yield (SET_NEWER, key, document.stamp, document.text)
             else:
-                yield ("SET", key, text, "EX", ttl_s)
-
-
-def fill_template(template: str, values: Mapping[str, Any]) -> str:
-    """A key from its template. Values are put in as they are, never interpreted as templates again."""
-    parts = template.split("{")
-    filled = [parts[0]]
-    for part in parts[1:]:
-        name, _, rest = part.partition("}")
-        value = values[name]
-        filled += ["" if value is None else str(value), rest]
-    return "".join(filled)
+                yield ("SET", key, document.text, "KEEPTTL")

@@ -51,8 +51,6 @@ class Groups:
         self._speed: set[tuple[int, Texts]] = set()
         self._texts: dict[bytes, Texts | None] = {}
         self._shown: dict[Texts, dict[str, Any]] = {}
-        # Timestamps accumulate as microseconds; answers show instants.
-        self._instants = [output.name for output in metric.outputs if output.type == "timestamp"]
 
     def add(self, rows: Iterable[Row], layer: str, span: Span) -> None:
         """Collect the rows of a layer whose base windows start in `span`, the layer's own part of the range."""
@@ -118,10 +116,7 @@ class Groups:
     def _point(self, key: tuple[int, Texts], partial: Partial, edges: Edges) -> dict[str, Any]:
         start, texts = key
         end = start + self._query.window_s
-        values: dict[str, Any] = finalise(self._metric, partial, self._query.window_s)
-        for name in self._instants:
-            if values[name] is not None:
-                values[name] = iso_micros(values[name])
+        values = show_instants(self._metric, finalise(self._metric, partial, self._query.window_s))
         return {
             "start": iso(start),
             "end": iso(end),
@@ -137,6 +132,14 @@ class Groups:
             dims = [self._metric.dims[i] for i in self._positions]
             self._shown[texts] = {dim.name: typed_value(dim, text) for dim, text in zip(dims, texts, strict=True)}
         return self._shown[texts]
+
+
+def show_instants(metric: Metric, values: dict[str, Any]) -> dict[str, Any]:
+    """Finished values as answers show them: timestamps, which accumulate as microseconds, become ISO 8601. In place."""
+    for output in metric.outputs:
+        if output.type == "timestamp" and values[output.name] is not None:
+            values[output.name] = iso_micros(values[output.name])
+    return values
 
 
 def _by_text(texts: Texts) -> list[tuple[bool, str]]:

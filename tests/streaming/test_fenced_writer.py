@@ -159,9 +159,32 @@ def test_a_published_key_that_holds_something_else_does_not_stop_the_batch(
 ) -> None:
     client.hset("agg:latest", "field", "of another program")
     value = '{"window_start":"2026-01-01T00:00:00Z","n":1}'
-    writer.write(0, [(SET_NEWER, "agg:latest", "2026-01-01T00:00:00Z", value, 60), ("SET", "x", "0")])
+    writer.write(0, [(SET_NEWER, "agg:latest", "2026-01-01T00:00:00Z", value), ("SET", "x", "0")])
     assert client.get("agg:latest") == value.encode()
     assert client.get("x") == b"0"
+
+
+def test_a_published_value_keeps_the_end_that_sealing_gave_it_and_a_newer_window_has_none(
+    writer: FencedWriter, client: redis.Redis
+) -> None:
+    """It lapsed after `hot`, sealed or not."""
+
+    def value(stamp: str) -> str:
+        return f'{{"window_start":"{stamp}"}}'
+
+    stamps = [f"2026-01-01T00:{minute}:00Z" for minute in ("00", "10", "20")]
+    for batch, stamp in enumerate(stamps[:2]):
+        writer.write(batch, [(SET_NEWER, "agg:latest", stamp, value(stamp))])
+        assert client.ttl("agg:latest") == -1
+    client.set("agg:latest", value(stamps[1]), ex=100)
+    writer.write(
+        2, [(SET_NEWER, "agg:latest", stamps[1], value(stamps[1])), (SET_NEWER, "agg:latest", stamps[0], "old")]
+    )
+    assert client.get("agg:latest") == value(stamps[1]).encode()
+    assert 0 < int(client.ttl("agg:latest")) <= 100  # type: ignore[arg-type]
+    writer.write(3, [(SET_NEWER, "agg:latest", stamps[2], value(stamps[2]))])
+    assert client.get("agg:latest") == value(stamps[2]).encode()
+    assert client.ttl("agg:latest") == -1
 
 
 def test_a_redis_emptied_between_the_look_and_the_claim_is_noticed(client: redis.Redis) -> None:

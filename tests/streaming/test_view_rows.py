@@ -5,7 +5,7 @@ import json
 import pyarrow as pa
 
 from streaming.fenced_writer import SET_NEWER
-from streaming.view_rows import ViewRows, fill_template
+from streaming.view_rows import ViewRows
 from tests.streaming.stage import at, metric_of
 from tidemark.metrics.slots import SLOTS_EXACT, unslot
 
@@ -53,11 +53,8 @@ def test_published_values_are_of_the_finest_window_and_begin_with_their_stamp() 
     assert window[1] == "agg:a:2026-01-01T00:10:00Z"
     assert str(latest[3]).startswith('{"window_start":"2026-01-01T00:10:00Z"')
     assert json.loads(str(window[2]))["peak"] == 7
+    assert window[3:] == ("KEEPTTL",), "the window is not sealed, so no time to live of its own"
 
 
 def test_families_that_are_not_ours_any_more_are_ignored() -> None:
     assert list(ViewRows("access", []).commands(rows((600, 0, "1:a", 1)))) == []
-
-
-def test_a_value_is_never_read_as_a_template() -> None:
-    assert fill_template("a:{x}:{y}", {"x": "{y}", "y": "1"}) == "a:{y}:1"
