@@ -16,6 +16,7 @@ from tidemark.contracts import Contract, Field
 from tidemark.patterns import MAX_TEXT, java_pattern
 
 ANCHORED_INSTANT = rf"\A{INSTANT}\z"
+_TO_MINUTES = len("2026-01-01T00:00")
 _EXPONENT = "[eE][+-]?[0-9]+"
 _REWRITTEN = rf"\A-?[0-9]+(?:\.[0-9]+(?:{_EXPONENT})?|{_EXPONENT})\z"
 
@@ -45,8 +46,10 @@ def keeps_rules(field: Field, value: Column) -> dict[str, Column]:
 
 
 def instant(text: Column) -> Column:
-    """The instant that a text names, null when it is not ISO 8601 with a zone."""
-    return F.when(text.rlike(ANCHORED_INSTANT), text.try_cast("timestamp"))
+    """The instant that a text names, null when it is not ISO 8601 with a zone. Spark, unlike ISO, wants seconds."""
+    with_seconds = F.concat(F.substring(text, 1, _TO_MINUTES), F.lit(":00"), F.substring(text, _TO_MINUTES + 1, 6))
+    moment = F.coalesce(text.try_cast("timestamp"), with_seconds.try_cast("timestamp"))
+    return F.when(text.rlike(ANCHORED_INSTANT), moment)
 
 
 def is_future(event_time: Column, received_at: Column) -> Column:

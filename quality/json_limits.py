@@ -14,10 +14,11 @@ FUTURE_S = 3600
 
 INSTANT = (
     r"(?!000[01]|9999)[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
-    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?"
-    r"(?:Z|[+-](?:0[0-9]|1[0-7]):[0-5][0-9]|[+-]18:00)"
+    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?"
+    r"(?:Z|[+-](?:0[0-9]|1[0-7])(?::?[0-5][0-9])?|[+-]18(?::?00)?)"
 )
-"""ISO 8601 with a zone. Digits after the sixth of a fraction are cut off."""
+"""ISO 8601 with a zone. Java leaves out seconds that are zero, strftime the colon of a zone. Digits after the sixth of
+a fraction are cut off."""
 DECIMAL = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
 MAX_DECIMAL_DIGITS = 38
 

@@ -16,7 +16,7 @@ WINDOWS: dict[str, int] = {"1m": 60, "5m": 300, "10m": 600, "30m": 1800, "1h": 3
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMES = {seconds: name for name, seconds in WINDOWS.items()}
-_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})")
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)")
 
 
 @dataclass(frozen=True, slots=True, order=True)

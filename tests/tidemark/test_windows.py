@@ -70,6 +70,7 @@ def test_a_range_is_widened_to_whole_windows() -> None:
         ("2026-01-01T00:00:00Z", datetime(2026, 1, 1, tzinfo=UTC)),
         ("2026-01-01T01:30+01:30", datetime(2026, 1, 1, tzinfo=UTC)),
         ("2025-12-31T19:00:00.5-0500", datetime(2026, 1, 1, 0, 0, 0, 500_000, UTC)),
+        ("2025-12-31T23:00-01", datetime(2026, 1, 1, tzinfo=UTC)),
         ("1969-12-31T23:59:59.999999Z", datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC)),
         ("2024-02-29T00:00:00Z", datetime(2024, 2, 29, tzinfo=UTC)),
     ],
