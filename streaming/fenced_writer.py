@@ -23,8 +23,8 @@ from tidemark.progress import Fence
 
 Command = Sequence[bytes | str | int | float]
 SET_NEWER = "SET_NEWER"
-"""Own command `(SET_NEWER, key, stamp, value)`: SET unless the key holds a value with a greater stamp; with an equal one
-the key keeps its time to live. The value is JSON that begins with `{"window_start":"<stamp>"`; stamps compare as text.
+"""Own command `(SET_NEWER, key, stamp, value)`: SET unless the key holds a value with a greater stamp; an equal one
+keeps the key's time to live. The value is JSON that begins with `{"window_start":"<stamp>"`; stamps compare as text.
 A key of another type is replaced, as SET does: one metric's name for a key must not stop the writes of all."""
 
 _MAX_ARGUMENTS = 4000

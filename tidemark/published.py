@@ -1,8 +1,8 @@
 """Finished values as JSON under a metric's own Redis keys (`publish:` in its definition), for apps that read Redis.
 
 The speed layer writes them while windows are open; the batch writes them again for the windows it seals, so that an app
-sees what late events changed, and lets them lapse after `retention.hot`. A document of a window that is not sealed has no
-end. Of the finest declared window; `latest` never goes back to an older window.
+sees what late events changed, and lets them lapse after `retention.hot`. A document of a window that is not sealed has
+no end. Of the finest declared window; `latest` never goes back to an older window.
 """
 
 import json
@@ -23,8 +23,8 @@ LATEST = "latest"
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The values of one group in one window. `stamp`: the window's start, with which `text` begins, so that documents can
-    be compared in Redis. `keys`: name in `publish:` → Redis key."""
+    """The values of one group in one window. `stamp`: the window's start, with which `text` begins, so that documents
+    can be compared in Redis. `keys`: name in `publish:` → Redis key."""
 
     stamp: str
     keys: Mapping[str, str]
