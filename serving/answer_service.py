@@ -125,8 +125,7 @@ class AnswerService:
             key = Selection.of(metric, query.filters).dims_key
             head = await self._speed.head(metric, base_window(metric, query.window_s), query.span, key, query.window_s)
         except ViewsUnavailable:
-            publication = await self._batch.publication_from_lake(metric.name)
-            return None, replace(publication, hot_from=publication.sealed_through) if publication else None
+            return None, await self._batch.publication_from_lake(metric.name)
         if head.publication is not None:
             return head, head.publication
         return head, await self._batch.publication_from_lake(metric.name)

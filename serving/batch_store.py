@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -39,8 +40,13 @@ class BatchStore:
         self._pointers: tuple[float, dict[str, Publication]] = (-POINTER_FROM_LAKE_S, {})
 
     async def publication_from_lake(self, metric: str) -> Publication | None:
-        """The newest publication that the lake records: the truth, read when Redis is away or has lost the pointer."""
-        return (await self.publications_from_lake()).get(metric)
+        """The newest publication that the lake records: the truth, read when Redis is away or has lost the pointer.
+
+        With nothing hot: hashes are as good as the pointer that was written after them, and may be those of a batch
+        that died under the same number when it is not there.
+        """
+        publication = (await self.publications_from_lake()).get(metric)
+        return publication and replace(publication, hot_from=publication.sealed_through)
 
     async def publications_from_lake(self) -> dict[str, Publication]:
         """metric → its newest publication. Raises LakeUnavailable."""

@@ -1,8 +1,8 @@
 """Publish: hot sealed partials into Redis, one Delta commit of `_publications`, then the pointers in Redis.
 
 The commit is the moment of truth. All before it prepares what no reader looks at yet; all after it can be repeated at
-any time and is, at the start of every batch: a pointer behind the lake is moved, a missing hot window and the values
-that apps read by themselves are written again. When Redis does not answer, the batch fails before the commit: answers
+any time and is, at the start of every batch: a pointer behind the lake is moved, a missing hot window, what came after
+the pointer, and the values that apps read by themselves are written again. When Redis does not answer, the batch fails before the commit: answers
 would otherwise have lost both their hot windows and the news that the lake has moved on, and the next batch repeats the
 work anyway.
 """
@@ -107,16 +107,21 @@ def point_to(client: "redis.Redis", publications: Sequence[Publication]) -> None
 def heal(
     client: "redis.Redis", tables: LakeTables, metrics: Mapping[str, Metric], contracts: Mapping[str, ContractSet]
 ) -> dict[str, Publication]:
-    """Bring Redis to what the lake has published; returns the newest publication of each metric."""
+    """Bring Redis to what the lake has published; returns the newest publication of each metric.
+
+    Hot windows that came after the pointer are written again although they seem to be there: in a Redis that went back,
+    they are those of a batch that died, under the number that the next one then published.
+    """
     published = latest_publications(tables)
     for name, publication in published.items():
         metric = _published_metric(metrics.get(name), publication, contracts)
-        if metric is not None:
-            prepare_hot(client, tables, metric, publication, ())
         pointer = client.get(keys.publication(name))
+        unknown = _not_yet_published(pointer, publication)
+        if metric is not None:
+            prepare_hot(client, tables, metric, publication, unknown)
         if pointer != publication.to_json().encode():
             if metric is not None:
-                publish_values(client, tables, metric, publication, _not_yet_published(pointer, publication))
+                publish_values(client, tables, metric, publication, unknown)
             point_to(client, [publication])
     return published
 

@@ -115,13 +115,16 @@ def _accepted_since(writer: FencedWriter, since: int | None) -> Iterator[Command
             yield ("HDEL", key, minute)
 
 
-def forget_pointers(client: redis.Redis, metrics: tuple[Metric, ...]) -> None:
-    """Drop the pointers to publications: a Redis that lost speed's writes may have gone back behind the batch's, too.
+def forget_pointers(client: redis.Redis) -> None:
+    """Drop all pointers to publications: a Redis that lost speed's writes may have gone back behind the batch's, too.
 
-    Readers then ask the lake, which has the truth, and the next batch points to it again.
+    Also those of metrics that no stream serves. Readers then ask the lake, which has the truth, and the next batch
+    points to it again.
     """
-    if metrics:
-        client.unlink(*(keys.publication(metric.name) for metric in metrics))
+    with answering():
+        names = list(client.scan_iter(match=keys.publication("*"), count=1_000))
+        if names:
+            client.unlink(*names)
 
 
 def _buffer(slot: Slot, aggregate: str) -> tuple[str, ...]:

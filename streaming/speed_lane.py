@@ -239,7 +239,7 @@ class SpeedLane(QueryLane):
         emptied = removals(self._writer, self._metrics, self._note.since)
         if commit is None:
             return emptied
-        forget_pointers(self._client, self._metrics)
+        forget_pointers(self._client)
         rows = restore_open_windows(self.spark, self.checkpoint, self.lane, commit.batch)
         return chain(emptied, self._rows.commands(rows), tell_late(self.contract.name, self.lane, self._note.late))
 

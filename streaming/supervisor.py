@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any
 
 import redis
@@ -14,7 +14,9 @@ from streaming.contract_stream import ContractStream
 from streaming.fenced_writer import ViewsLost
 from streaming.heartbeat import Heartbeat
 from streaming.query_lane import Session
+from streaming.rebuild import forget_pointers
 from streaming.registry_watch import RegistryWatch
+from streaming.server_watch import ServerWatch
 from streaming.speed_lane import SpeedLane
 from streaming.stream_lock import locked_contract
 from tidemark.errors import SourceUnavailable, UserError, ViewsUnavailable
@@ -35,6 +37,7 @@ class Supervisor:
         self._client = client
         self._asked = tuple(dict.fromkeys(contracts))
         self._watch = RegistryWatch(settings)
+        self._server = ServerWatch(client)
         self._locks = ExitStack()
         self._streams: dict[str, ContractStream] = {}
         self._started: set[str] = set()
@@ -116,7 +119,10 @@ class Supervisor:
         self._add_streams()
 
     def _check_views(self) -> None:
-        """A Redis that was emptied while nothing arrives would be found out only with the next event."""
+        """A Redis that was emptied while nothing arrives would be found out only with the next event; that it went back
+        behind a publication, never."""
+        with suppress(ViewsUnavailable):
+            self._server.look(self._forget_pointers)
         for stream in self._streams.values():
             for lane in stream.lanes.values():
                 if isinstance(lane, SpeedLane) and lane.is_active:
@@ -127,6 +133,10 @@ class Supervisor:
                     if not held:
                         lane.stop()
                         lane.failure = ViewsLost(f"{lane.name}: Redis has lost the views")
+
+    def _forget_pointers(self) -> None:
+        LOG.warning("another Redis answers; its pointers to publications may be old, readers ask the lake")
+        forget_pointers(self._client)
 
     def _add_streams(self) -> AbstractContextManager[Any]:
         """Take the lock of each contract that is not run yet, and build its queries."""

@@ -5,6 +5,7 @@ caller, lose the data or let another writer run.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from types import SimpleNamespace
 from typing import Any
 
@@ -213,6 +214,10 @@ class FakeRedis:
 
     def hkeys(self, key: Any) -> Any:
         return list(self.step("HGETALL", key))
+
+    def scan_iter(self, match: str, count: int) -> Any:
+        self.check_up()
+        return iter([name.encode() for name in sorted(self.data) if fnmatchcase(name, match) and self.peek(name)])
 
     def mset(self, values: Mapping[str, Any]) -> Any:
         self.check_up()
