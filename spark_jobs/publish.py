@@ -1,10 +1,10 @@
 """Publish: hot sealed partials into Redis, one Delta commit of `_publications`, then the pointers in Redis.
 
 The commit is the moment of truth. All before it prepares what no reader looks at yet; all after it can be repeated at
-any time and is, at the start of every batch: a pointer behind the lake is moved, a missing hot window, what came after
-the pointer, and the values that apps read by themselves are written again. When Redis does not answer, the batch fails before the commit: answers
-would otherwise have lost both their hot windows and the news that the lake has moved on, and the next batch repeats the
-work anyway.
+any time and is, at the start of every batch: a pointer behind the lake is moved; hot windows that are missing or came
+after the pointer, and the values that apps read by themselves, are written again. When Redis does not answer, the batch
+fails before the commit: answers would otherwise have lost both their hot windows and the news that the lake has moved
+on, and the next batch repeats the work anyway.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Notices that another Redis answers than before: one that was started again, from whatever copy, or a promoted replica."""
+"""Notices that another Redis answers than before: one started again, from whatever copy, or a promoted replica."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""A Redis that comes back as it was, and a batch's views in it: what they say must be what was published, or not said."""
+"""A Redis that comes back as it was, and a batch's views in it: they say what was published, or nothing."""
 
 from unittest import mock
 
