@@ -203,7 +203,7 @@ def write_conflicts(rows: "DataFrame", tables: LakeTables, contracts: ContractSe
     )
     table = open_table(uri)
     names = [field.name for field in table.schema().fields] if table else complete.columns
-    by = table.metadata().partition_columns if table else []
+    by = table.metadata().partition_columns if table else ["ingest_date"]
     _append(complete.select(*(name for name in complete.columns if name in names)), uri, contracts.name, upto, by, {})
 
 

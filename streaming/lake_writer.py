@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from delta.tables import DeltaTable
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -40,6 +41,7 @@ class LakeWriter(QueryLane):
         self._notes = NoteFile(self.checkpoint)
         self._log = CheckpointLog(self.checkpoint)
         self._fence = LakeFence(self._tables, contract.name)
+        self._there: set[str] = set()
         self.note: CheckpointNote
 
     def last_note(self) -> CheckpointNote | None:
@@ -100,7 +102,7 @@ class LakeWriter(QueryLane):
             yield fresh
 
     def _append(self, rows: DataFrame, table: str, batch: int) -> None:
-        (
+        writer = (
             rows.write.format("delta")
             .mode("append")
             .option("mergeSchema", "true")
@@ -108,9 +110,12 @@ class LakeWriter(QueryLane):
             .option("txnVersion", self._fence.transaction(self.note.epoch, batch))
             # Nobody looks for records by their text; statistics of every column cost each write time.
             .option("delta.dataSkippingStatsColumns", "received_at")
-            .partitionBy("ingest_date")
-            .save(table)
         )
+        # A table that is there keeps its partitions: the quarantine may be the batch's, once made without any.
+        if table not in self._there and not DeltaTable.isDeltaTable(self.spark, table):
+            writer = writer.partitionBy("ingest_date")
+        writer.save(table)
+        self._there.add(table)
 
     def _count(self, batch: int, received: int, quarantined: int) -> None:
         """Add a batch to the counts, once: a replay starts from the counts before it."""

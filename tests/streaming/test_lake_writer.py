@@ -4,8 +4,9 @@ import shutil
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
+from spark_jobs import build_silver
 from tests.streaming.stage import Stage, access
 from tidemark import keys
 from tidemark.keys import LakeTables
@@ -33,6 +34,28 @@ def test_valid_records_and_their_repetitions_are_in_bronze_broken_ones_in_quaran
     assert broken[1]["raw"] == '{"event_id": 1}'
     assert {row["stage"] for row in broken} == {"contract"}
     assert lake.note.records == {"received": 4, "valid": 2, "quarantined": 2}
+
+
+def test_a_broken_record_after_a_conflict_finds_the_quarantine_that_the_batch_made(stage: Stage) -> None:
+    """The batch made it without partitions, which the stream then could not append to: not then, nor ever after."""
+    stage.append(access("a", "00:00:00"), access("a", "00:00:00", count=2))
+    stage.write_lake()
+    found = build_silver.run(lambda: stage.spark, stage.settings, stage.contract)
+    assert (found.added, found.conflicts) == (1, 1)
+    stage.append(b"{")
+    stage.write_lake()
+    assert sorted(quarantine(stage)["stage"].to_pylist()) == ["conflict", "contract"]
+
+
+def test_a_quarantine_without_partitions_is_appended_to_as_it_is(stage: Stage) -> None:
+    stage.append(b"{")
+    stage.write_lake()
+    held, uri = quarantine(stage), LakeTables(stage.settings.lake_uri).bronze_quarantine("access")
+    shutil.rmtree(uri)
+    write_deltalake(uri, held)
+    stage.append(b"[")
+    stage.write_lake()
+    assert sorted(quarantine(stage)["raw"].to_pylist()) == ["[", "{"]
 
 
 def test_a_replayed_batch_is_appended_and_counted_once(stage: Stage) -> None:
