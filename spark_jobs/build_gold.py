@@ -13,7 +13,8 @@ import pyarrow as pa
 from spark_jobs.commit_conflicts import retry_conflicts
 from spark_jobs.delta_log import head_version
 from spark_jobs.event_columns import with_event_columns
-from spark_jobs.plan import BEGINNING, MetricPlan
+from spark_jobs.gold_table import is_ahead, span_sql, take_back, write_gold
+from spark_jobs.plan import MetricPlan
 from tidemark.contracts import ContractSet
 from tidemark.dims import dims_key_sql
 from tidemark.keys import LakeTables
@@ -62,17 +63,19 @@ def _build(
 ) -> GoldResult:
     from pyspark.sql import Observation
 
-    metric = plan.metric
+    metric, uri = plan.metric, tables.gold(plan.metric.name)
     spark.sparkContext.setJobDescription(f"gold {metric.name} through {iso(plan.sealed_through)}")
+    if not plan.rebuild and is_ahead(uri, plan):
+        take_back(spark, uri, plan)
     events = read_silver(spark, tables, contracts, silver, plan.spans)
     observation = Observation(f"gold-{metric.name}")
     groups = group_events(events, metric, contracts.newest.event_time)
     groups = groups.observe(observation, *_totals(metric))
     rows = pack_rows(shape_rows(groups, metric, plan.version), metric)
-    write_gold(rows, tables.gold(metric.name), plan)
+    write_gold(rows, uri, plan)
     totals = dict(observation.get)
     count = int(totals.pop("rows") or 0)
-    return GoldResult(metric.name, head_version(tables.gold(metric.name)), count, True, totals)
+    return GoldResult(metric.name, head_version(uri), count, True, totals)
 
 
 def read_silver(
@@ -82,12 +85,6 @@ def read_silver(
     silver = spark.read.format("delta").option("versionAsOf", version).load(tables.silver(contracts.name))
     silver = silver.where(span_sql(spans, contracts.newest.event_time, "event_date"))
     return with_event_columns(silver, contracts)
-
-
-def read_gold(spark: "SparkSession", tables: LakeTables, plan: MetricPlan, version: int) -> "DataFrame":
-    """The rows that the plan's batch wrote, as they are in the lake at a version."""
-    gold = spark.read.format("delta").option("versionAsOf", version).load(tables.gold(plan.metric.name))
-    return gold.where(f"version = {plan.version}")
 
 
 def group_events(events: "DataFrame", metric: Metric, event_time: str) -> "DataFrame":
@@ -174,40 +171,6 @@ def pack_rows(rows: "DataFrame", metric: Metric) -> "DataFrame":
 
     order = [*(name for name in kept if name != "window_date"), "partial", "window_date"]
     return rows.mapInArrow(pack, schema).select(*(f"`{name}`" for name in order))
-
-
-def write_gold(rows: "DataFrame", uri: str, plan: MetricPlan) -> None:
-    """Replace the plan's granules in one Delta commit; the whole table when rebuilt, or when none of it is published.
-
-    Trap: a table of which nothing is published may still be there, with the rows and columns of an older definition.
-    """
-    unpublished = plan.previous is None or plan.previous.gold_version is None
-    writer = rows.write.format("delta").mode("overwrite").partitionBy("window_date")
-    writer = writer.option("delta.enableDeletionVectors", "false")
-    if plan.rebuild or unpublished:
-        writer = writer.option("overwriteSchema", "true")
-    else:
-        writer = writer.option("replaceWhere", span_sql(plan.spans, "window_start", "window_date"))
-    writer.save(uri)
-
-
-def span_sql(spans: Sequence[Span], column: str, date_column: str | None = None) -> str:
-    """Condition "`column` lies in one of the spans"; the partition column beside it saves reading other days."""
-    return " OR ".join(f"({_one_span(span, column, date_column)})" for span in spans) or "false"
-
-
-def _one_span(span: Span, column: str, date_column: str | None) -> str:
-    terms = [f"`{column}` < {_timestamp(span.end)}"]
-    if date_column:
-        terms.append(f"`{date_column}` <= DATE'{iso(span.end - 1)[:10]}'")
-    if span.start > BEGINNING:
-        terms.append(f"`{column}` >= {_timestamp(span.start)}")
-        terms += [f"`{date_column}` >= DATE'{iso(span.start)[:10]}'"] if date_column else []
-    return " AND ".join(terms)
-
-
-def _timestamp(instant: int) -> str:
-    return f"TIMESTAMP'{iso(instant)}'"
 
 
 def _totals(metric: Metric) -> list[Any]:

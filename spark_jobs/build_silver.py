@@ -20,6 +20,7 @@ import structlog
 
 from conf.settings import Settings
 from quality.gate import GateResult
+from runtime.commit_lock import sole_committer
 from spark_jobs.batch_lock import sole_job
 from spark_jobs.classify import CONFLICT, DUPLICATE, NEW, classify, suspect_ids
 from spark_jobs.delta_log import AddedFile, added_files, head_version, open_table, total_rows
@@ -201,10 +202,12 @@ def write_conflicts(rows: "DataFrame", tables: LakeTables, contracts: ContractSe
         "contract_version",
         F.to_date("received_at").alias("ingest_date"),
     )
-    table = open_table(uri)
-    names = [field.name for field in table.schema().fields] if table else complete.columns
-    by = table.metadata().partition_columns if table else ["ingest_date"]
-    _append(complete.select(*(name for name in complete.columns if name in names)), uri, contracts.name, upto, by, {})
+    with sole_committer(uri):  # the stream appends broken records there
+        table = open_table(uri)
+        names = [field.name for field in table.schema().fields] if table else complete.columns
+        by = table.metadata().partition_columns if table else ["ingest_date"]
+        known = complete.select(*(name for name in complete.columns if name in names))
+        _append(known, uri, contracts.name, upto, by, {})
 
 
 def write_silver(rows: "DataFrame", uri: str, contract: str, upto: int) -> None:

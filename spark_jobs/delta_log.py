@@ -20,6 +20,8 @@ from tidemark.windows import Span
 
 _REWRITE = "OPTIMIZE"
 """Operation of a commit that moves rows to other files and adds none; Spark and delta-rs call it the same."""
+_MAINTENANCE = frozenset({_REWRITE, "DELETE", "VACUUM START", "VACUUM END"})
+"""Operations that leave the rows of a table as they are, but for those that have had their time."""
 _STATISTICS_S = 0.001
 """Delta's statistics cut timestamps to milliseconds."""
 
@@ -62,7 +64,8 @@ def added_files(uri: str, after: int, upto: int) -> list[AddedFile] | None:
     if before.keys() <= now.keys():
         return [file for path, file in now.items() if path not in before]
     added: dict[str, AddedFile] = {}
-    for rewrite in [*_rewrites(uri, after, upto), upto + 1]:
+    rewrites = [version for version, operation in _operations(uri, after, upto).items() if operation == _REWRITE]
+    for rewrite in [*sorted(rewrites), upto + 1]:
         last = files_at(uri, rewrite - 1)
         if last is None:
             return None
@@ -89,19 +92,29 @@ def files_at(uri: str, version: int) -> dict[str, AddedFile] | None:
     return {path: AddedFile(f"{uri}/{unquote(path)}", n) for path, n in zip(paths, rows, strict=True)}
 
 
-def _rewrites(uri: str, after: int, upto: int) -> list[int]:
-    """The versions in `(after, upto]` that only moved rows, in order.
+def is_written(uri: str, after: int, upto: int) -> bool:
+    """Whether anything but maintenance came in the versions `(after, upto]`; also when the log no longer says so."""
+    if after >= upto:
+        return False
+    before, now = files_at(uri, after), files_at(uri, upto)
+    if before is None or now is None:
+        return True
+    return before.keys() != now.keys() and not _MAINTENANCE.issuperset(_operations(uri, after, upto).values())
+
+
+def _operations(uri: str, after: int, upto: int) -> dict[int, str]:
+    """version → operation of the commits in `(after, upto]`.
 
     Trap: the library counts versions down from the one it has loaded, but lists commits that came after it too.
     """
     while True:
         table = open_table(uri)
         if table is None:
-            return []
+            return {}
         commits = table.history(table.version() - after)
         if head_version(uri) == table.version():
-            found = {int(each["version"]) for each in commits if each.get("operation") == _REWRITE}
-            return sorted(version for version in found if after < version <= upto)
+            found = {int(each["version"]): str(each.get("operation")) for each in commits}
+            return {version: operation for version, operation in found.items() if after < version <= upto}
 
 
 def may_hold(uri: str, version: int, column: str, spans: Sequence[Span]) -> bool:

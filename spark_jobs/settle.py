@@ -13,11 +13,11 @@ from typing import Any
 from conf.settings import Settings
 from quality.gate import GateResult
 from runtime.storage_trouble import storage_trouble
-from spark_jobs import build_gold, build_silver, gates
+from spark_jobs import build_gold, build_silver, gates, gold_table
 from spark_jobs.added_minutes import count_added, count_all
 from spark_jobs.build_gold import GoldResult
 from spark_jobs.build_silver import SilverResult
-from spark_jobs.delta_log import added_files, earliest, head_version, may_hold
+from spark_jobs.delta_log import earliest, files_at, head_version, may_hold
 from spark_jobs.plan import MetricPlan, plan_metric
 from spark_jobs.script import SparkSource
 from tidemark.contracts import ContractSet
@@ -89,8 +89,15 @@ class ContractBatch:
             if silver is not None and previous is not None and after not in minutes:
                 minutes[after] = self._added(after, silver)
             late = minutes.get(after, frozenset())
-            plans.append(plan_metric(metric, previous, self._through, late, self._full, first))
+            full = self._full or self._is_lost(previous)
+            plans.append(plan_metric(metric, previous, self._through, late, full, first))
         return plans
+
+    def _is_lost(self, previous: Publication | None) -> bool:
+        """Whether the log of gold has forgotten the version that is pinned: what came after it cannot be judged."""
+        if previous is None or previous.gold_version is None:
+            return False
+        return files_at(self._tables.gold(previous.metric), previous.gold_version) is None
 
     def _added(self, after: int, upto: int) -> frozenset[int]:
         added = count_added(self._tables, self._contracts, after, upto)
@@ -104,10 +111,8 @@ class ContractBatch:
         return GoldResult(plan.metric.name, head_version(self._tables.gold(plan.metric.name)))
 
     def _has_stray_rows(self, plan: MetricPlan) -> bool:
-        """Whether gold got rows since the version that is pinned: a batch died between writing and publishing them."""
-        uri = self._tables.gold(plan.metric.name)
-        head, pinned = head_version(uri), plan.previous.gold_version if plan.previous else None
-        return head is not None and added_files(uri, -1 if pinned is None else pinned, head) != []
+        """Whether gold was written since what is pinned: a batch died before it published, or was refused."""
+        return gold_table.is_ahead(self._tables.gold(plan.metric.name), plan)
 
     def _needs_gold(self, plan: MetricPlan, silver: int | None) -> bool:
         """Whether the plan's ranges have events, or gold may hold rows there that a dead batch left behind."""
@@ -153,7 +158,7 @@ class ContractBatch:
         spans = list(coalesce(span for plan in plans for span in plan.spans))
         events = build_gold.read_silver(spark, self._tables, self._contracts, silver, spans)
         event_time = self._contracts.newest.event_time
-        return build_gold.silver_totals(events, [(p.metric, build_gold.span_sql(p.spans, event_time)) for p in plans])
+        return build_gold.silver_totals(events, [(p.metric, gold_table.span_sql(p.spans, event_time)) for p in plans])
 
     def _gated(
         self, plan: MetricPlan, gold: GoldResult | Exception, totals: Mapping[str, Any] | Exception
@@ -173,7 +178,7 @@ class ContractBatch:
         counted = gates.totals_gate(plan.metric, gold.totals or {}, totals, windows)
         if not gold.rows or gold.version is None:
             return (counted,)
-        rows = build_gold.read_gold(self._spark(), self._tables, plan, gold.version)
+        rows = gold_table.read_gold(self._spark(), self._tables, plan, gold.version)
         return counted, gates.expect_gold(rows, plan)
 
 

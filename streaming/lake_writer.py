@@ -18,6 +18,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from conf.settings import Settings
 from intake.source import Source, refuse_lost
 from quality.stream_check import event_columns, parse_events
+from runtime.commit_lock import sole_committer
 from streaming.begin_anew import days_received, drop_held, remove_checkpoint, take_over_bronze
 from streaming.checkpoint_check import check_files
 from streaming.checkpoint_log import CheckpointLog, PositionTracker
@@ -85,7 +86,9 @@ class LakeWriter(QueryLane):
                 self._append(events, self._tables.bronze_events(self.contract.name), batch)
             if quarantined:
                 broken = parsed.transform(select_quarantine)
-                self._append(broken, self._tables.bronze_quarantine(self.contract.name), batch)
+                quarantine = self._tables.bronze_quarantine(self.contract.name)
+                with sole_committer(quarantine):  # the batch appends its conflicts there
+                    self._append(broken, quarantine, batch)
         self._count(batch, received, quarantined)
 
     @contextmanager

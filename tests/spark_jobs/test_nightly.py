@@ -191,26 +191,6 @@ def test_a_second_batch_beside_a_running_one_is_refused(lake: Lake) -> None:
         lake.batch(HOUR)
 
 
-def test_rows_of_a_dead_batch_beyond_the_seal_are_replaced(lake: Lake) -> None:
-    lake.arrive(access("a", 0))
-    lake.batch(1800)
-    pinned = lake.publication()
-    gold = lake.tables.gold("device_access")
-    stray = (
-        lake.spark.read.format("delta")
-        .load(gold)
-        .selectExpr(
-            "* EXCEPT (window_start, window_end)",
-            "window_start + INTERVAL 30 MINUTES AS window_start",
-            "window_end + INTERVAL 30 MINUTES AS window_end",
-        )
-    )
-    stray.write.format("delta").mode("append").save(gold)
-    lake.batch(HOUR)
-    assert lake.publication().gold_version != pinned.gold_version
-    assert {start for _, start, _ in lake.gold()} == {0}
-
-
 def test_a_compacted_lake_is_pinned_by_the_next_seal_without_being_computed_again(lake: Lake) -> None:
     lake.arrive(access("a", 0), access("b", 1800, 3))
     lake.batch(HOUR)
