@@ -2,6 +2,10 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test test-fast test-faults soak $(BENCHES) check lock clean
 BIN := .venv/bin
+# Two workers, each with its own Spark session, Redis and Kafka: a test of these keeps little more than one core busy. A file
+# is run by one worker, and files are begun in the order of their names, so that the quickest are what is left at the end.
+WORKERS := 2
+SIDE_BY_SIDE := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 CODE := tidemark quality intake runtime conf streaming spark_jobs serving emr data cli bench tests
 BENCHES := bench-speed bench-fresh bench-serve bench-batch bench-ingest bench-peers bench-keys bench-start bench-answers bench-recovery
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -46,7 +50,7 @@ demo: setup ## The whole pipeline on embedded defaults; ends by Ctrl-C, or by it
 	@$(BIN)/tidemark demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
 
 test: setup-dev ## The tests, with real Redis, Spark and Kafka, and the coverage
-	@$(BIN)/python -m pytest -m "not long" --cov --cov-report=term $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE) --cov --cov-report=term $(PYTEST_ARGS)
 
 test-faults: setup-dev ## Every fault: kills, lost checkpoints, Redis, Kafka and disks that fail (long)
 	@$(BIN)/python -m pytest tests/faults tests/simulation $(PYTEST_ARGS)

@@ -21,7 +21,7 @@ def redis_address(url: str) -> str:
     if not url.startswith(_REDIS_SCHEMES):
         raise ValueError(f"must start with {', '.join(_REDIS_SCHEMES[:-1])} or {_REDIS_SCHEMES[-1]}")
     try:
-        parse_url(url)
+        parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError:
         raise ValueError("must be a URL such as redis://host:6379/0; its port or an option cannot be read") from None
     return url

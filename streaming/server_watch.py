@@ -18,7 +18,7 @@ class ServerWatch:
         """Calls back when the server is another process than at the last look, and again if that fails. The first look
         tells nothing. ViewsUnavailable when Redis does not answer."""
         with answering():
-            found = self._client.info("server").get("run_id")  # type: ignore[union-attr]
+            found = self._client.info("server").get("run_id")
         if self._known is not None and found != self._known:
             on_change()
         self._known = found
