@@ -15,16 +15,17 @@ from spark_jobs.delta_log import head_version
 from spark_jobs.event_columns import with_event_columns
 from spark_jobs.gold_table import is_ahead, span_sql, take_back, write_gold
 from spark_jobs.plan import MetricPlan
+from spark_jobs.window_groups import EVENTS, FOLDS, START, group_events
 from tidemark.contracts import ContractSet
 from tidemark.dims import dims_key_sql
 from tidemark.keys import LakeTables
 from tidemark.metrics.model import Metric
-from tidemark.metrics.state import aggregate_sql, metric_state
+from tidemark.metrics.state import metric_state
 from tidemark.partials import PartialCodec
 from tidemark.windows import Span, iso, window_name
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 _SPARK_TYPES = {
     "string": "STRING",
@@ -33,10 +34,6 @@ _SPARK_TYPES = {
     "boolean": "BOOLEAN",
     "timestamp": "TIMESTAMP",
 }
-START, WINDOW_START, EVENTS, INPUT = "@start_s", "@window_start_s", "@events", "@"
-"""Columns of groups that no dimension can have the name of."""
-_FOLDS = {"sum": "sum", "count": "sum", "min": "min", "max": "max"}
-"""How a state column of groups folds into a total of the table; sketches and averages have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,54 +84,6 @@ def read_silver(
     return with_event_columns(silver, contracts)
 
 
-def group_events(events: "DataFrame", metric: Metric, event_time: str) -> "DataFrame":
-    """Accumulate: one row per (window_s, START in seconds, dims), with the metric's state columns and EVENTS.
-
-    Sums and extremes of longer windows are folded from those of the shortest, which all of them are multiples of.
-    A sketch or a mean merged from its parts has other bytes than the stream's: then every window is accumulated from
-    the events.
-    """
-    shortest, *longer = sorted(metric.windows)
-    if not longer or any(column.aggregate not in _FOLDS for column in metric_state(metric)):
-        return _accumulate(events, metric, event_time, metric.windows)
-    return _fold_groups(_accumulate(events, metric, event_time, [shortest]), metric)
-
-
-def _accumulate(events: "DataFrame", metric: Metric, event_time: str, windows: Sequence[int]) -> "DataFrame":
-    from pyspark.sql import functions as F
-
-    state = metric_state(metric)
-    rows = events.where(metric.where) if metric.where else events
-    rows = rows.selectExpr(
-        f"unix_seconds(`{event_time}`) AS `{START}`",
-        *(f"{dim.sql} AS `{dim.name}`" for dim in metric.dims),
-        *(f"({column.input_sql}) AS `{INPUT}{column.name}`" for column in state),
-    )
-    folded = [F.expr(aggregate_sql(c.aggregate, f"`{INPUT}{c.name}`")).alias(c.name) for c in state]
-    return _group(_place(rows, windows), metric, [F.count(F.lit(1)).alias(EVENTS), *folded])
-
-
-def _fold_groups(groups: "DataFrame", metric: Metric) -> "DataFrame":
-    from pyspark.sql import functions as F
-
-    folded = [getattr(F, _FOLDS[c.aggregate])(c.name).alias(c.name) for c in metric_state(metric)]
-    placed = _place(groups.drop("window_s"), metric.windows)
-    return _group(placed, metric, [F.sum(f"`{EVENTS}`").alias(EVENTS), *folded])
-
-
-def _place(rows: "DataFrame", windows: Sequence[int]) -> "DataFrame":
-    """START, until now any second, becomes that of the row's window; one row per window length, `window_s`."""
-    lengths = ", ".join(f"{window_s}L" for window_s in windows)
-    each = lengths if len(windows) == 1 else f"explode(array({lengths}))"
-    rows = rows.selectExpr(f"{each} AS window_s", "*")
-    return rows.selectExpr("*", f"`{START}` - pmod(`{START}`, window_s) AS `{WINDOW_START}`").drop(START)
-
-
-def _group(rows: "DataFrame", metric: Metric, folded: Sequence["Column"]) -> "DataFrame":
-    keys = ["window_s", WINDOW_START, *(dim.name for dim in metric.dims)]
-    return rows.groupBy(*(f"`{key}`" for key in keys)).agg(*folded).withColumnRenamed(WINDOW_START, START)
-
-
 def shape_rows(groups: "DataFrame", metric: Metric, version: int) -> "DataFrame":
     """The columns of gold but the partial, followed by the state columns that it is packed from."""
     names = " ".join(f"WHEN {seconds} THEN '{window_name(seconds)}'" for seconds in metric.windows)
@@ -182,8 +131,8 @@ def _totals(metric: Metric) -> list[Any]:
         of_window = F.col("window_s") == seconds
         totals.append(F.sum(F.when(of_window, F.col(f"`{EVENTS}`"))).alias(f"{window_name(seconds)}.events"))
         for column in metric_state(metric):
-            if column.aggregate in _FOLDS:
-                fold = getattr(F, _FOLDS[column.aggregate])
+            if column.aggregate in FOLDS:
+                fold = getattr(F, FOLDS[column.aggregate])
                 total = fold(F.when(of_window, F.col(column.name)))
                 totals.append(total.alias(f"{window_name(seconds)}.{column.name}"))
     return totals
@@ -201,7 +150,7 @@ def silver_totals(events: "DataFrame", metrics: Sequence[tuple[Metric, str]]) ->
         mine = f"({covered})" + (f" AND ({metric.where})" if metric.where else "")
         columns.append(F.expr(f"sum(CASE WHEN {mine} THEN 1L END)").alias(f"{metric.name}.events"))
         for column in metric_state(metric):
-            if column.aggregate in _FOLDS:
+            if column.aggregate in FOLDS:
                 value = f"CASE WHEN {mine} THEN {column.input_sql} END"
                 columns.append(F.expr(f"{column.aggregate}({value})").alias(f"{metric.name}.{column.name}"))
     row = events.agg(*columns).first()

@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from spark_jobs.build_gold import group_events, pack_rows, shape_rows
+from spark_jobs import window_groups
+from spark_jobs.build_gold import pack_rows, shape_rows
+from spark_jobs.window_groups import group_events
 from tests.packs import SHIPPED
 from tidemark.metrics.compiler import compile_metric
+from tidemark.metrics.model import Metric
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -20,7 +23,7 @@ EVENTS = [
 ]
 
 
-def rows(spark: "SparkSession", sql: str, windows: list[str]) -> list[dict[str, Any]]:
+def metric_of(sql: str, windows: list[str]) -> Metric:
     document = {
         "name": "own",
         "description": "of this test",
@@ -30,7 +33,11 @@ def rows(spark: "SparkSession", sql: str, windows: list[str]) -> list[dict[str, 
         "retention": {"hot": "24h", "warm": "30d", "cold": "2y"},
         "category": "engagement",
     }
-    metric = compile_metric(document, SHIPPED.contracts)
+    return compile_metric(document, SHIPPED.contracts)
+
+
+def rows(spark: "SparkSession", sql: str, windows: list[str]) -> list[dict[str, Any]]:
+    metric = metric_of(sql, windows)
     given = [(datetime.fromisoformat(at), device, count, tenant) for at, device, count, tenant in EVENTS]
     frame = spark.createDataFrame(given, "timestamp TIMESTAMP, device_id STRING, access_count BIGINT, tenant_id STRING")
     shaped = shape_rows(group_events(frame, metric, "timestamp"), metric, 1)
@@ -70,3 +77,35 @@ def test_longer_windows_are_the_events_of_all_their_shorter_ones(spark: "SparkSe
         ("30m", 30): [1, 0, 9, 9.0, 9, 9],
         ("1h", 0): [3, 2, 15, 5.0, 2, 9],
     }
+
+
+ALL_FOLDS = (
+    "SELECT device_id, tenant_id, COUNT(*) AS n, COUNT(user_id) AS users, SUM(access_count) AS total, "
+    "MIN(access_count) AS least, MAX(access_count) AS most, MIN(timestamp) AS first, "
+    "SUM(access_count * 0.5) AS halves FROM access WHERE device_id IS NULL OR device_id <> 'dev-2' GROUP BY device_id, tenant_id"
+)
+
+
+@pytest.mark.parametrize("windows", [["10m", "30m"], ["30m", "10m", "5m"], ["1m", "10m"], ["10m", "1h", "30m"]])
+def test_however_longer_windows_are_made_they_are_the_same(
+    spark: "SparkSession", windows: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As slices of a granule, folded from groups, and accumulated from the events: also where all is NULL."""
+    metric = metric_of(ALL_FOLDS, windows)
+    events = spark.range(400).selectExpr(
+        "timestamp_seconds(-3600 + (id * 7919) % 10800) AS timestamp",
+        "CASE id % 7 WHEN 0 THEN NULL ELSE concat('dev-', id % 3) END AS device_id",
+        "CASE id % 2 WHEN 0 THEN 'a' END AS tenant_id",
+        "CASE id % 5 WHEN 0 THEN 'u' END AS user_id",
+        "CASE WHEN id % 3 > 0 THEN id * 4000000000 - 9 END AS access_count",
+    )
+    found = {}
+    for way, most, folds in (("slices", 10_000, None), ("folded", 0, None), ("accumulated", 0, {})):
+        monkeypatch.setattr(window_groups, "MOST_SLICED", most)
+        if folds is not None:
+            monkeypatch.setattr(window_groups, "FOLDS", folds)
+        groups = group_events(events, metric, "timestamp")
+        columns = sorted(groups.columns)
+        found[way] = sorted(map(repr, groups.select(*(f"`{name}`" for name in columns)).collect()))
+    assert len(found["slices"]) > 50
+    assert found["slices"] == found["folded"] == found["accumulated"]
