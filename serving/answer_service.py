@@ -1,7 +1,6 @@
 """One answer: the publication in force, sealed partials up to it, speed partials from it on, merged by the domain."""
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from serving.backlog import Backlogs
 from serving.batch_store import BatchStore
 from serving.catalogue import Catalogue
 from serving.documents import encode
+from serving.etag import etag_matches, sealed_etag
 from serving.merged_points import merged_points
 from serving.quality_mark import QualityWatch
 from serving.query import Asked
@@ -154,10 +154,10 @@ class AnswerService:
     async def _answered(self, situation: Situation, known_etags: str | None) -> Answer:
         """ViewsUnavailable when Redis went away, or lost what the head tells of, since the head was read."""
         metric, query, now = situation.metric, situation.query, self._now()
-        etag = _etag(situation)
-        if etag is not None and etag_matches(known_etags, etag):
-            return Answer(None, b"", [], etag, True, query)
         missing = self._missing(situation, now)
+        etag = _etag(situation, missing)
+        if etag is not None and etag_matches(known_etags, etag):
+            return Answer(None, b"", [], etag, not missing, query)
         settled, edge = await self._settled(situation, missing)
         points = await self._points(situation, Span(edge, query.span.end), missing)
         head = describe_answer(metric, query, situation.publication, situation.speed, missing, now) | situation.mark
@@ -223,31 +223,9 @@ def _without_speed(situation: Situation) -> Situation:
     return replace(situation, head=None, speed=None)
 
 
-def _etag(situation: Situation) -> str | None:
-    """Equal tags mean equal sealed data for the same question: family, the runs that wrote it, and the quality mark.
-
-    None for a range that is not sealed as a whole.
-    """
+def _etag(situation: Situation, missing: tuple[Missing, ...]) -> str | None:
+    """Only of a range that is sealed as a whole, and not of a refusal."""
     publication, query = situation.publication, situation.query
-    if publication is None or not situation.spans[1].is_empty:
+    if publication is None or not situation.spans[1].is_empty or (query.strict and missing):
         return None
-    facts = (
-        publication.family,
-        publication.runs_in(query.span),
-        query.window_s,
-        query.span,
-        sorted(query.filters.items()),
-        query.group_by,
-        query.top,
-        query.order_by,
-        bool(situation.mark),
-    )
-    return f'W/"{hashlib.sha256(repr(facts).encode()).hexdigest()[:24]}"'
-
-
-def etag_matches(known: str | None, etag: str) -> bool:
-    """Whether an If-None-Match header names the tag (weak comparison, RFC 9110 §13.1.2)."""
-    if known is None:
-        return False
-    tags = [tag.strip().removeprefix("W/") for tag in known.split(",")]
-    return "*" in tags or etag.removeprefix("W/") in tags
+    return sealed_etag(publication, query, bool(situation.mark))

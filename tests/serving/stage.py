@@ -65,6 +65,7 @@ class Stage:
         spans: list[Span] | None = None,
         hot_from: int | None = None,
         pointer: bool = True,
+        kept_from: int | None = None,
     ) -> Publication:
         """Publish `window_s → partials` as everything below `through`, as the next version."""
         before = self.published
@@ -84,10 +85,11 @@ class Stage:
             hot,
             runs,
             self.metric.source_text,
+            kept_from,
         )
         self._write_hot(partials, publication)
         row = {"metric": self.metric.name, "version": version, "record": publication.to_json()}
-        write_deltalake(self.tables.publications, pa.Table.from_pylist([row]), mode="append")
+        write_deltalake(self.tables.publications, pa.Table.from_pylist([row]), mode="append", schema_mode="merge")
         if pointer:
             self.point(publication)
         self.published = publication
