@@ -8,7 +8,7 @@ import typer
 
 from cli.output import print_json
 from conf.settings import PACKAGED, load_settings
-from tidemark.contracts import Contract, ContractSet, load_contracts, read_contract
+from tidemark.contracts import Contract, ContractSet, contract_set, load_contracts, read_contract
 from tidemark.errors import ContractError, DefinitionError, UserError
 from tidemark.metrics.compiler import compile_metric
 from tidemark.metrics.explain import explain_component, explain_final
@@ -52,39 +52,62 @@ def _configured(folders: Sequence[Path]) -> Report:
 
 def _given(files: Sequence[Path], folders: Sequence[Path]) -> Report:
     """Contracts first: a metric may be over one that is given with it."""
-    contracts: list[dict[str, Any]] = []
     metrics: list[dict[str, Any]] = []
     errors: list[str] = []
-    known = {**load_contracts([PACKAGED / "contracts"]), **load_contracts([folder / "contracts" for folder in folders])}
+    read: list[tuple[Contract, Path]] = []
     documents: dict[Path, Any] = {}
     for file in files:
         try:
             documents[file] = read_document(file)
-        except DefinitionError as error:
-            errors.append(f"{file}: {error}")
-    for file, document in sorted(documents.items(), key=lambda item: not _is_contract(item[1])):
-        try:
-            if _is_contract(document):
-                contract = read_contract(document, str(file))
-                known[contract.name] = _with_version(known, contract)
-                contracts.append(_contract(contract))
-            else:
-                metrics.append(_metric(compile_metric(document, known)))
+            if _is_contract(documents[file]):
+                read.append((read_contract(documents[file], str(file)), file))
         except ContractError as error:
             errors.append(str(error))
         except DefinitionError as error:
             errors.append(f"{file}: {error}")
-    return contracts, metrics, errors
+    configured = load_contracts([folder / "contracts" for folder in folders])
+    contracts, known, refused = _accept(read, configured)
+    known = {**load_contracts([PACKAGED / "contracts"]), **configured, **known}
+    for file in (file for file, document in documents.items() if not _is_contract(document)):
+        try:
+            metrics.append(_metric(compile_metric(documents[file], known)))
+        except DefinitionError as error:
+            errors.append(f"{file}: {error}")
+    return [_contract(contract) for contract in contracts], metrics, refused + errors
+
+
+def _accept(
+    read: Sequence[tuple[Contract, Path]], configured: Mapping[str, ContractSet]
+) -> tuple[list[Contract], dict[str, ContractSet], list[str]]:
+    """The versions that can be used beside the others of their contract, the sets with them, and why not the rest.
+
+    A version that is given replaces the configured one of its number, as an edited file would.
+    """
+    sets: dict[str, ContractSet] = {}
+    accepted: dict[tuple[str, int], tuple[Contract, Path]] = {}
+    refused: list[str] = []
+    numbers = {(contract.name, contract.version) for contract, _ in read}
+    for contract, file in sorted(read, key=lambda pair: pair[0].version):
+        name, where = contract.name, f"{file} beside what is configured"
+        others = configured[name].versions if name in configured else ()
+        beside: list[tuple[Contract, Path | str]] = [
+            *((each, where) for each in others if (name, each.version) not in numbers),
+            *(pair for (of, _), pair in accepted.items() if of == name),
+            (contract, file),
+        ]
+        try:
+            if (name, contract.version) in accepted:
+                other = accepted[name, contract.version][1]
+                raise ContractError(f"{file}: version {contract.version} of {name!r} is already in {other}")
+            sets[name] = contract_set(name, sorted(beside, key=lambda pair: pair[0].version))
+            accepted[name, contract.version] = contract, file
+        except ContractError as error:
+            refused.append(str(error))
+    return [contract for contract, _ in accepted.values()], sets, refused
 
 
 def _is_contract(document: Any) -> bool:
     return isinstance(document, Mapping) and "fields" in document
-
-
-def _with_version(known: Mapping[str, ContractSet], contract: Contract) -> ContractSet:
-    others = known[contract.name].versions if contract.name in known else ()
-    versions = [each for each in others if each.version != contract.version]
-    return ContractSet(contract.name, tuple(sorted([*versions, contract], key=lambda each: each.version)))
 
 
 def _contract(contract: Contract) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """One answer: the publication in force, sealed partials up to it, speed partials from it on, merged by the domain."""
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,12 +12,13 @@ from serving.backlog import Backlogs
 from serving.batch_store import BatchStore
 from serving.catalogue import Catalogue
 from serving.documents import encode
+from serving.etag import etag_matches, sealed_etag
 from serving.merged_points import merged_points
 from serving.quality_mark import QualityWatch
 from serving.query import Asked
 from serving.selection import Cells, Selection
 from serving.settled import SettledParts, Tide, settled_part
-from serving.speed_store import Head, SpeedStore
+from serving.speed_store import Head, SpeedStore, ViewsReplaced
 from tidemark.coverage import Missing, SpeedState, find_missing
 from tidemark.errors import Fault, ViewsUnavailable
 from tidemark.merge import Query, base_window, describe_answer, split
@@ -97,12 +97,18 @@ class AnswerService:
         raise Fault(f"{asked.metric}: reading took longer than {HEAD_LASTS_S:.0f} s, {ATTEMPTS} times")
 
     async def _attempt(self, asked: Asked, known_etags: str | None) -> Answer:
+        """What Redis lost since the head was read costs a new head, then the same question without speed."""
         situation = await self.situation(asked)
-        query, (_, speed_span) = situation.query, situation.spans
-        etag = _etag(situation) if speed_span.is_empty else None
-        if etag is not None and etag_matches(known_etags, etag):
-            return Answer(None, b"", [], etag, True, query)
-        return await self._answered(situation, etag)
+        try:
+            return await self._answered(situation, known_etags)
+        except ViewsReplaced:
+            situation = await self.situation(asked)
+        except ViewsUnavailable:
+            situation = _without_speed(situation)
+        try:
+            return await self._answered(situation, known_etags)
+        except ViewsUnavailable:
+            return await self._answered(_without_speed(situation), known_etags)
 
     async def situation(self, asked: Asked) -> Situation:
         """Publication and progress, read before any partial. A definition that batch has not published yet gives way
@@ -144,15 +150,15 @@ class AnswerService:
             return SpeedState(progress, head.alive, None, head.late)
         return SpeedState(progress, head.alive, backlog, head.late)
 
-    async def _answered(self, situation: Situation, etag: str | None) -> Answer:
+    async def _answered(self, situation: Situation, known_etags: str | None) -> Answer:
+        """ViewsUnavailable when Redis went away, or lost what the head tells of, since the head was read."""
         metric, query, now = situation.metric, situation.query, self._now()
         missing = self._missing(situation, now)
-        try:
-            settled, edge = await self._settled(situation, missing)
-            points = await self._points(situation, Span(edge, query.span.end), missing)
-        except ViewsUnavailable:
-            # Redis went away since the head was read: the same question once more, without speed.
-            return await self._answered(replace(situation, head=None, speed=None), etag)
+        etag = _etag(situation, missing)
+        if etag is not None and etag_matches(known_etags, etag):
+            return Answer(None, b"", [], etag, not missing, query)
+        settled, edge = await self._settled(situation, missing)
+        points = await self._points(situation, Span(edge, query.span.end), missing)
         head = describe_answer(metric, query, situation.publication, situation.speed, missing, now) | situation.mark
         return Answer(head, settled, points, etag, not missing, query)
 
@@ -168,7 +174,7 @@ class AnswerService:
         return part, key.span.end
 
     async def _points(self, situation: Situation, span: Span, missing: tuple[Missing, ...]) -> list[dict[str, Any]]:
-        """The points of a part of the asked range. ViewsUnavailable when Redis went away since the head was read."""
+        """The points of a part of the asked range. ViewsUnavailable as above."""
         if span.is_empty:
             return []
         metric, query = situation.metric, situation.query
@@ -212,28 +218,13 @@ class AnswerService:
         )
 
 
-def _etag(situation: Situation) -> str | None:
-    """Equal tags mean equal sealed data for the same question: family, the runs that wrote it, and the quality mark."""
+def _without_speed(situation: Situation) -> Situation:
+    return replace(situation, head=None, speed=None)
+
+
+def _etag(situation: Situation, missing: tuple[Missing, ...]) -> str | None:
+    """Only of a range that is sealed as a whole, and not of a refusal."""
     publication, query = situation.publication, situation.query
-    if publication is None:
+    if publication is None or not situation.spans[1].is_empty or (query.strict and missing):
         return None
-    facts = (
-        publication.family,
-        publication.runs_in(query.span),
-        query.window_s,
-        query.span,
-        sorted(query.filters.items()),
-        query.group_by,
-        query.top,
-        query.order_by,
-        bool(situation.mark),
-    )
-    return f'W/"{hashlib.sha256(repr(facts).encode()).hexdigest()[:24]}"'
-
-
-def etag_matches(known: str | None, etag: str) -> bool:
-    """Whether an If-None-Match header names the tag (weak comparison, RFC 9110 §13.1.2)."""
-    if known is None:
-        return False
-    tags = [tag.strip().removeprefix("W/") for tag in known.split(",")]
-    return "*" in tags or etag.removeprefix("W/") in tags
+    return sealed_etag(publication, query, bool(situation.mark))

@@ -137,8 +137,9 @@ class BatchStore:
         """Start of the newest sealed window that holds the entity. Raises LakeUnavailable."""
         hot = Span(publication.hot_from, publication.sealed_through)
         found = {} if hot.is_empty else await self.partials(metric, publication, window_s, hot, selection)
-        if not found and hot.start > BEGINNING:
-            older = Span(BEGINNING, min(hot.start, publication.sealed_through))
+        beginning = BEGINNING if publication.kept_from is None else publication.kept_from
+        if not found and hot.start > beginning:
+            older = Span(beginning, min(hot.start, publication.sealed_through))
             found = await self._from_lake(metric, publication, window_s, older, selection)
         return max(found, default=None)
 

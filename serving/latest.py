@@ -61,31 +61,34 @@ class LatestWindows:
         return max((start for start in found if start is not None), default=None)
 
     async def kpi(self, metric_name: str, device: str, interval: str, window_s: int, windows: int) -> dict[str, Any]:
-        """Like `answer`, kept in Redis for other readers and for the next request, as long as nothing newer exists."""
+        """Like `answer`, kept in Redis for other readers, and for the next request as long as nothing newer exists."""
         metric = self._services.catalogue.metric(metric_name)
-        key = keys.kpi(device, interval)
-        basis, kept = await self._basis(metric, window_s, key)
-        if basis is not None and kept is not None and kept.get("basis") == basis:
-            document: dict[str, Any] = kept["answer"]
-            as_of = basis["as_of"]
-            return document | {"freshness_seconds": round(max(time.time() - as_of, 0.0), 3)}
+        names = keys.kpi(device, interval), keys.kpi_basis(device, interval)
+        basis, kept = await self._basis(metric, window_s, names)
+        if basis is not None and kept is not None:
+            document = kept | {"freshness_seconds": round(max(time.time() - basis["as_of"], 0.0), 3)}
+            with suppress(ViewsUnavailable):
+                await self._services.views.renew_pair(names, encode(document), encode(basis), KPI_EXPIRY_S)
+            return document
         document = await self.answer(metric_name, device, window_s, windows)
         document |= {"device_id": device, "interval": interval}
-        if basis is not None and document["complete"] and _built_on(document, basis):
-            await self._remember(key, {"basis": basis, "answer": document})
+        is_reusable = basis is not None and document["complete"] and _built_on(document, basis)
+        with suppress(ViewsUnavailable):
+            own = encode(basis) if is_reusable else None
+            await self._services.views.keep_pair(names, encode(document), own, KPI_EXPIRY_S)
         return document
 
     async def _basis(
-        self, metric: Metric, window_s: int, key: str
+        self, metric: Metric, window_s: int, names: tuple[str, str]
     ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        """What a kept answer must have been built on to be as good as a new one, and what is kept.
+        """What a kept answer must have been built on to be as good as a new one, and the kept one that was.
 
         None without a running, fresh stream: whether an answer is complete then depends on the source as well.
         """
         now = time.time()
         try:
             head = await self._services.speed.head(metric, window_s, Span(0, 0))
-            kept = await self._services.views.command("GET", key)
+            kept, kept_basis = await self._services.views.command("MGET", *names)
         except ViewsUnavailable:
             return None, None
         progress, publication = head.progress, head.publication
@@ -99,11 +102,7 @@ class LatestWindows:
             "as_of": progress.as_of,
             "horizon": ceil_to(now, window_s),
         }
-        return basis, orjson.loads(kept) if kept is not None else None
-
-    async def _remember(self, key: str, entry: dict[str, Any]) -> None:
-        with suppress(ViewsUnavailable):
-            await self._services.views.remember(key, encode(entry), KPI_EXPIRY_S)
+        return basis, orjson.loads(kept) if kept is not None and kept_basis == encode(basis) else None
 
 
 def _asked(metric: Metric, device: str, window_s: int, span: Span) -> Asked:

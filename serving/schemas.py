@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Instant = str
 Dims = dict[str, str | int | bool | None]
 Reason = Literal[
-    "not_covered", "speed_unavailable", "speed_stopped", "speed_stale", "late", "metric_failed", "batch_only"
+    "expired", "not_covered", "speed_unavailable", "speed_stopped", "speed_stale", "late", "metric_failed", "batch_only"
 ]
 
 

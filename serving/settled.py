@@ -21,7 +21,8 @@ LARGEST_SHARE = 64
 
 
 class SettledKey(NamedTuple):
-    """Equal keys mean equal points: the question, and who wrote what it rests on. `runs`: below `cut`."""
+    """Equal keys mean equal points: the question, and who wrote what it rests on. `runs`: below `cut`. `expired`: what
+    of it was deleted since."""
 
     family: str
     window_s: int
@@ -31,6 +32,7 @@ class SettledKey(NamedTuple):
     cut: int
     runs: tuple[Run, ...]
     writer: str | None
+    expired: Span | None = None
     top: int | None = None
     order_by: str | None = None
 
@@ -60,10 +62,11 @@ def settled_part(metric: Metric, query: Query, tide: Tide, missing: tuple[Missin
         return None
     cut = min(max(tide.publication.sealed_through, start), edge) if tide.publication else start
     runs = tide.publication.runs_in(Span(start, cut)) if tide.publication else ()
+    expired = tide.publication.expired_in(Span(start, cut)) if tide.publication else None
     writer = tide.writer if edge > cut else None
     filters = tuple(sorted(query.filters.items()))
     span, rank = Span(start, edge), (query.top, query.order_by)
-    return SettledKey(metric.family, query.window_s, span, filters, query.group_by, cut, runs, writer, *rank)
+    return SettledKey(metric.family, query.window_s, span, filters, query.group_by, cut, runs, writer, expired, *rank)
 
 
 class SettledParts:

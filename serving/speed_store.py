@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from serving.selection import Cells, Selection
-from serving.views import Views
+from serving.views import HASHES_PER_CALL, Views
 from tidemark import keys
+from tidemark.errors import ViewsUnavailable
 from tidemark.metrics.model import Metric
 from tidemark.progress import Fence, Progress
 from tidemark.publication import Publication
@@ -24,10 +26,20 @@ for i = 8, #KEYS do ahead[i - 7] = redis.call('HGET', KEYS[i], ARGV[3]) end
 return {get(1), get(2), get(3), get(4), redis.call('EXISTS', KEYS[5]), range(6), range(7), ahead}
 """
 
+_OF_ENTITY = """
+local found = {}
+for i = 2, #KEYS do found[i - 1] = redis.call('HGET', KEYS[i], ARGV[1]) end
+return {redis.call('GET', KEYS[1]), found}
+"""
+
 # A stream writes some times a second and is asked thousands of times: the same bytes are parsed once.
 _publication = lru_cache(maxsize=256)(Publication.from_json)
 _progress = lru_cache(maxsize=256)(Progress.from_json)
 _fence = lru_cache(maxsize=256)(Fence.parse)
+
+
+class ViewsReplaced(ViewsUnavailable):
+    """The views are not those of the head any more: emptied, repaired, or set back to an older copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,20 @@ class Head:
         if self.fence is None or self.progress is None or self.fence.epoch != self.progress.epoch:
             return None
         return f"{self.fence.epoch}:{self.fence.checkpoint}"
+
+    def vouches_under(self, found: bytes | None) -> bool:
+        """Whether views under the fence `found` hold all that this head knows of, or newer.
+
+        Whatever takes windows away (a repair, a reset, a loss and its restoration) moves or loses the fence first; the
+        same start of the same checkpoint only goes on.
+        """
+        if self.progress is None:
+            return True  # nothing is relied on
+        if self.fence is None or found is None:
+            return False
+        fence = _fence(found)
+        same = (fence.epoch, fence.checkpoint) == (self.fence.epoch, self.fence.checkpoint)
+        return same and fence.batch >= self.fence.batch
 
 
 class SpeedStore:
@@ -108,16 +134,39 @@ class SpeedStore:
     async def partials(
         self, metric: Metric, window_s: int, held: tuple[int, ...], selection: Selection, head: Head
     ) -> Cells:
-        """Partials of the windows that start at `held`. What the head of the question brought is not read again."""
+        """Partials of the windows that start at `held`. What the head of the question brought is not read again.
+
+        ViewsReplaced when they are not the head's any more: a window that is gone would pass for one without events.
+        """
         key = selection.dims_key
         if key is not None and head.ahead.keys() >= set(held):
             return {start: {key: packed} for start in held if (packed := head.ahead[start]) is not None}
+        fence = keys.fence(metric.contract, metric.lane)
         names = [keys.speed_window(metric.family, window_s, start) for start in held]
+        if not names:
+            return {}
         if key is not None:
-            rows = await self._views.field_of_each(names, key)
-            return {start: {key: packed} for start, (packed, _) in zip(held, rows, strict=True) if packed is not None}
-        hashes = await self._views.whole_hashes(names)
+            found, fields = await self._views.script(_OF_ENTITY, [fence, *names], key)
+            _check(head, found)
+            return {start: {key: packed} for start, packed in zip(held, fields, strict=True) if packed is not None}
+        hashes: list[dict[bytes, bytes]] = []
+        for first in range(0, len(names), HASHES_PER_CALL):
+            hashes += await self._hashes(fence, names[first : first + HASHES_PER_CALL], head)
         return {start: window for start, window in zip(held, hashes, strict=True) if window}
+
+    async def _hashes(self, fence: str, names: list[str], head: Head) -> list[dict[bytes, bytes]]:
+        """One round trip, not atomic: the fence before says that all is there, the one after that none of it went."""
+
+        def queue(pipe: Any) -> None:
+            pipe.get(fence)
+            for name in names:
+                pipe.hgetall(name)
+            pipe.get(fence)
+
+        before, *hashes, after = await self._views.pipeline(queue)
+        _check(head, before)
+        _check(head, after)
+        return hashes
 
     async def latest_start(self, metric: Metric, window_s: int, dims_key: bytes) -> int | None:
         """Start of the newest window that holds the entity."""
@@ -126,3 +175,8 @@ class SpeedStore:
         names = [keys.speed_window(metric.family, window_s, start) for start in held]
         found = await self._views.first_with_field(names, dims_key)
         return None if found is None else held[found]
+
+
+def _check(head: Head, fence: bytes | None) -> None:
+    if not head.vouches_under(fence):
+        raise ViewsReplaced("Redis: the speed views were replaced while they were read")

@@ -21,6 +21,11 @@ local found = {}
 for i, key in ipairs(KEYS) do found[i] = redis.call('HMGET', key, ARGV[1], ARGV[2]) end
 return found
 """
+_RENEW_PAIR = """
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
+return redis.call('EXPIRE', KEYS[2], ARGV[3])
+"""
 _FIRST_WITH_FIELD = """
 for i, key in ipairs(KEYS) do
   if redis.call('HEXISTS', key, ARGV[1]) == 1 then return i end
@@ -102,9 +107,19 @@ class Views:
         position = int(await self.script(_FIRST_WITH_FIELD, keys, field))
         return position - 1 if position else None
 
-    async def remember(self, key: str, value: bytes, seconds: int) -> None:
-        """Keep a finished answer for a while."""
-        await self.command("SET", key, value, "EX", seconds)
+    async def keep_pair(self, keys: tuple[str, str], answer: bytes, basis: bytes | None, seconds: int) -> None:
+        """Keep an answer and what it was built on for a while, as one step; without a basis an older one's goes."""
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.set(keys[0], answer, ex=seconds)
+        if basis is None:
+            pipe.delete(keys[1])
+        else:
+            pipe.set(keys[1], basis, ex=seconds)
+        await _guarded(pipe.execute())
+
+    async def renew_pair(self, keys: tuple[str, str], answer: bytes, basis: bytes, seconds: int) -> None:
+        """Put an answer that was given again in place of itself, unless another basis has come meanwhile."""
+        await self.script(_RENEW_PAIR, keys, answer, basis, seconds)
 
     async def command(self, *command: Argument) -> Any:
         """Reply of one command that may run twice."""

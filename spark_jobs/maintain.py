@@ -4,14 +4,14 @@ OPTIMIZE rewrites the days of gold that changed, sorted by the first dimension i
 entity's history is read in milliseconds. It changes the Delta version but no row, and publications stay pinned to the
 older version until the next batch, so VACUUM keeps what any publication in force pins, and never looks closer than
 seven days back: readers and writers that run may still use what is younger. Deletion after `cold` goes by the wall
-clock.
+clock, and is published before it is done: answers say that the range has expired, instead of showing nothing there.
 """
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -22,12 +22,14 @@ from deltalake.exceptions import DeltaError
 from conf.settings import Settings
 from spark_jobs.batch_lock import sole_job
 from spark_jobs.delta_log import files_at, open_table
-from spark_jobs.ledgers import latest_publications
+from spark_jobs.ledgers import commit_publications, latest_publications
 from spark_jobs.script import SparkSource, registry_of, run_script, script_arguments
 from tidemark.errors import LakeUnavailable
 from tidemark.keys import LakeTables
 from tidemark.metrics.model import Metric
 from tidemark.metrics.registry import Registry
+from tidemark.publication import Publication
+from tidemark.windows import epoch_seconds
 
 log = structlog.get_logger()
 ROW_GROUP_ROWS = 8_192
@@ -58,12 +60,41 @@ def run(settings: Settings, registry: Registry, now: float, dry_run: bool) -> li
 
 def _maintain_all(settings: Settings, registry: Registry, now: float, dry_run: bool) -> list[Maintained]:
     tables = LakeTables(settings.lake_uri)
-    pinned = {name: each.gold_version for name, each in latest_publications(tables).items()}
+    published = latest_publications(tables)
+    pinned = {name: each.gold_version for name, each in published.items()}
+    if not dry_run:
+        commit_publications(tables, [*_without_expired(tables, registry.metrics, published, now)])
     done = [maintain_gold(tables, metric, pinned.get(name), now, dry_run) for name, metric in registry.metrics.items()]
     for contract in registry.contracts:
         uris = (tables.silver(contract), tables.bronze_events(contract), tables.bronze_quarantine(contract))
         done += [vacuum(uri, [], dry_run) for uri in uris if open_table(uri) is not None]
     return [each for each in done if each is not None]
+
+
+def _without_expired(
+    tables: LakeTables, metrics: Mapping[str, Metric], published: Mapping[str, Publication], now: float
+) -> Iterator[Publication]:
+    """The publications that say what is about to be deleted. They pin the same gold: until the next batch pins a newer
+    one, and moves the pointers in Redis, readers have it all."""
+    for name, publication in published.items():
+        table = open_table(tables.gold(name)) if name in metrics else None
+        if table is None:
+            continue
+        limit = _kept_since(metrics[name], now)
+        if not _has_expired(table, limit):
+            continue
+        midnight = int(epoch_seconds(datetime(limit.year, limit.month, limit.day, tzinfo=UTC)))
+        kept_from = min(midnight, publication.sealed_through)
+        if publication.kept_from is None or publication.kept_from < kept_from:
+            yield replace(publication, version=publication.version + 1, published_at=now, kept_from=kept_from)
+
+
+def _kept_since(metric: Metric, now: float) -> date:
+    return datetime.fromtimestamp(now - metric.retention.cold_s, UTC).date()
+
+
+def _has_expired(table: DeltaTable, limit: date) -> bool:
+    return any(str(partition["window_date"]) < limit.isoformat() for partition in table.partitions())
 
 
 def maintain_gold(
@@ -74,8 +105,8 @@ def maintain_gold(
     table = open_table(uri)
     if table is None:
         return None
-    limit = datetime.fromtimestamp(now - metric.retention.cold_s, UTC).date()
-    expired = [p for p in table.partitions() if str(p["window_date"]) < limit.isoformat()]
+    limit = _kept_since(metric, now)
+    expired = _has_expired(table, limit)
     rewritten = 0
     if not dry_run:
         if expired:

@@ -64,6 +64,7 @@ def new_publication(plan: MetricPlan, gold: int | None, silver: int | None, now:
         definition=metric.source_text,
         hot_from=floor_to(plan.sealed_through - metric.retention.hot_s, metric.granule_s),
         runs=overwrite_runs(kept, plan.spans, plan.version),
+        kept_from=previous.kept_from if previous and not plan.rebuild else None,
     )
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "Field",
     "FieldType",
     "Rules",
+    "contract_set",
     "load_contracts",
     "parse_duration",
     "read_contract",
@@ -96,7 +97,9 @@ def load_contracts(folders: Sequence[Path]) -> dict[str, ContractSet]:
             other = versions[contract.version][1]
             raise ContractError(f"{file}: version {contract.version} of {contract.name!r} is already in {other}")
         versions[contract.version] = contract, file
-    return {name: _as_set(name, [versions[n] for n in sorted(versions)]) for name, versions in sorted(found.items())}
+    return {
+        name: contract_set(name, [versions[n] for n in sorted(versions)]) for name, versions in sorted(found.items())
+    }
 
 
 def read_contract(given: object, where: str) -> Contract:
@@ -165,7 +168,8 @@ def _check_roles(contract: Contract, where: str) -> None:
         raise ContractError(f"{where}: field 'version' selects the contract's version: a long without rules")
 
 
-def _as_set(name: str, versions: list[tuple[Contract, Path]]) -> ContractSet:
+def contract_set(name: str, versions: Sequence[tuple[Contract, Path | str]]) -> ContractSet:
+    """Versions, ascending, each with where it is from. ContractError when one does not widen those before it."""
     for (older, _), (newer, file) in pairwise(versions):
         for role in ("event_time", "key", "dedupe", "tenant"):
             if getattr(older, role) not in (getattr(newer, role), None):

@@ -13,6 +13,7 @@ from tidemark.windows import Span, coalesce, floor_to
 class Reason(StrEnum):
     """Why a part of a range is missing."""
 
+    EXPIRED = "expired"  # maintenance has deleted it, for it is older than the metric's `cold`
     NOT_COVERED = "not_covered"  # a hole between what batch sealed and what speed has seen
     SPEED_UNAVAILABLE = "speed_unavailable"  # Redis is down, or was lost and is not rebuilt
     SPEED_STOPPED = "speed_stopped"  # no stream runs, and the source holds records it has not read
@@ -22,7 +23,7 @@ class Reason(StrEnum):
     BATCH_ONLY = "batch_only"  # the metric has no speed view by its definition
 
 
-UNTRUSTED = (Reason.NOT_COVERED, Reason.SPEED_UNAVAILABLE, Reason.METRIC_FAILED, Reason.BATCH_ONLY)
+UNTRUSTED = (Reason.EXPIRED, Reason.NOT_COVERED, Reason.SPEED_UNAVAILABLE, Reason.METRIC_FAILED, Reason.BATCH_ONLY)
 """Reasons under which a window's partial is not even a lower bound from its start: such points are left out."""
 
 
@@ -61,11 +62,16 @@ def find_missing(
 
     `speed` None means that Redis does not answer. `now` and `as_of` are wall-clock seconds; all else is event time.
     """
-    sealed = publication.sealed_through if publication else span.start
+    sealed, found = span.start, list[Missing]()
+    if publication is not None:
+        sealed = publication.sealed_through
+        if not (expired := publication.expired_in(span)).is_empty:
+            found.append(Missing(expired, Reason.EXPIRED))
     ours = Span(max(span.start, sealed), span.end)
-    if ours.is_empty:
+    if not ours.is_empty:
+        found += _gaps(metric, publication, speed, ours, window_s, now, stale_after_s)
+    if not found:
         return ()
-    found = list(_gaps(metric, publication, speed, ours, window_s, now, stale_after_s))
     return tuple(
         Missing(part, reason)
         for reason in Reason

@@ -76,6 +76,8 @@ def canonical_text(dim: Dim, text: str) -> str:
     if dim.type == "long":
         if not _WHOLE.fullmatch(text):
             raise QueryError("dim", f"{dim.name} is a whole number, not {text[:40]!r}")
+        if not -(2**63) <= int(text) < 2**63:
+            raise QueryError("dim", f"{dim.name} is a whole number of 64 bits, not {text!r}")
         return str(int(text))
     if dim.type == "boolean":
         if text not in ("true", "false"):

@@ -100,8 +100,13 @@ def accepted(contract: str) -> str:
 
 
 def kpi(device: str, interval: str) -> str:
-    """STRING, cached latest answer for the device dashboard (a fixed name, known to apps)."""
+    """STRING, latest answer for the device dashboard as it was given (a fixed name, known to apps)."""
     return f"kpi:{device}:{interval}"
+
+
+def kpi_basis(device: str, interval: str) -> str:
+    """STRING, JSON: what the answer in `kpi` was built on; without it that one is not given again."""
+    return f"{FORMAT}:kpi-basis:{device}:{interval}"
 
 
 def checkpoint(root: str, contract: str, lane: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from tidemark.windows import Span
@@ -20,6 +20,7 @@ class Publication:
     aggregated; rows added later are what makes granules dirty. `hot_from`: sealed partials from here on are in Redis.
     `runs`: which publication last wrote which granules, sorted and disjoint; the ground of ETags and of Redis keys.
     `definition`: the metric as it was compiled, so that readers can serve it while a newer one is being backfilled.
+    `kept_from`: what is sealed below it was deleted after `cold`; None when nothing ever was.
     """
 
     metric: str
@@ -33,15 +34,18 @@ class Publication:
     hot_from: int
     runs: tuple[Run, ...]
     definition: dict[str, Any]
+    kept_from: int | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        fields = json.loads(text)
-        fields["runs"] = tuple((int(s), int(e), int(v)) for s, e, v in fields["runs"])
-        return cls(**fields)
+        """Fields that are not known are left out: a newer job may write while a reader is still old."""
+        known = {each.name for each in fields(cls)}
+        given = {name: value for name, value in json.loads(text).items() if name in known}
+        given["runs"] = tuple((int(s), int(e), int(v)) for s, e, v in given["runs"])
+        return cls(**given)
 
     def version_of(self, start: int) -> int | None:
         """The publication that last wrote the granule holding `start`; None where batch never wrote one."""
@@ -54,6 +58,11 @@ class Publication:
         """The runs that touch a span, clipped to it: equal tuples mean equal sealed data."""
         clipped = ((max(s, span.start), min(e, span.end), v) for s, e, v in self.runs)
         return tuple(run for run in clipped if run[0] < run[1])
+
+    def expired_in(self, span: Span) -> Span:
+        """The part of a span that is deleted; empty when all of it is kept."""
+        kept_from = span.start if self.kept_from is None else self.kept_from
+        return Span(span.start, min(max(kept_from, span.start), span.end))
 
 
 def overwrite_runs(runs: Iterable[Run], spans: Iterable[Span], version: int) -> tuple[Run, ...]:

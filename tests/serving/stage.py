@@ -26,11 +26,21 @@ BEGINNING = -62_135_596_800
 Partials = Mapping[tuple[int, str], tuple[Any, ...]]
 """(window start, device) → partial."""
 UTC_US = pa.timestamp("us", tz="UTC")
+_COLUMNS = {"string": pa.string(), "long": pa.int64(), "boolean": pa.bool_(), "timestamp": UTC_US}
 
 
 def at(text: str) -> int:
     """`00:30` of the first of January 2026 → epoch seconds."""
     return int(parse_instant(f"2026-01-01T{text}:00Z", "test").timestamp())
+
+
+def _column_value(kind: str, text: str | None) -> Any:
+    """A dimension's canonical text as its column holds it."""
+    if text is None or kind == "string":
+        return text
+    if kind == "boolean":
+        return text == "true"
+    return int(text) if kind == "long" else pa.scalar(int(text), UTC_US).as_py()
 
 
 def instant(text: str) -> str:
@@ -65,6 +75,7 @@ class Stage:
         spans: list[Span] | None = None,
         hot_from: int | None = None,
         pointer: bool = True,
+        kept_from: int | None = None,
     ) -> Publication:
         """Publish `window_s → partials` as everything below `through`, as the next version."""
         before = self.published
@@ -84,10 +95,11 @@ class Stage:
             hot,
             runs,
             self.metric.source_text,
+            kept_from,
         )
         self._write_hot(partials, publication)
         row = {"metric": self.metric.name, "version": version, "record": publication.to_json()}
-        write_deltalake(self.tables.publications, pa.Table.from_pylist([row]), mode="append")
+        write_deltalake(self.tables.publications, pa.Table.from_pylist([row]), mode="append", schema_mode="merge")
         if pointer:
             self.point(publication)
         self.published = publication
@@ -102,7 +114,6 @@ class Stage:
             for window_s, by in partials.items()
             for (start, dims), partial in by.items()
         ]
-        names = [dim.name for dim in self.metric.dims]
         schema = pa.schema(
             [
                 ("metric", pa.string()),
@@ -110,7 +121,7 @@ class Stage:
                 ("window", pa.string()),
                 ("window_start", UTC_US),
                 ("window_end", UTC_US),
-                *((name, pa.string()) for name in names),
+                *((dim.name, _COLUMNS[dim.type]) for dim in self.metric.dims),
                 ("dims_key", pa.string()),
                 ("partial", pa.binary()),
                 ("window_date", pa.date32()),
@@ -122,7 +133,8 @@ class Stage:
 
     def _gold_row(self, window_s: int, start: int, dims: str, partial: tuple[Any, ...], version: int) -> dict[str, Any]:
         key = self.key(dims)
-        texts = dict(zip((dim.name for dim in self.metric.dims), decode_texts(key), strict=True))
+        texts = zip(self.metric.dims, decode_texts(key), strict=True)
+        columns = {dim.name: _column_value(dim.type, text) for dim, text in texts}
         stamp = pa.scalar(start * 1_000_000, UTC_US).as_py()
         return {
             "metric": self.metric.name,
@@ -133,7 +145,7 @@ class Stage:
             "dims_key": key.decode(),
             "partial": self.pack(partial),
             "window_date": stamp.date(),
-            **texts,
+            **columns,
         }
 
     def key(self, dims: str) -> bytes:

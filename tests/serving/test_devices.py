@@ -1,11 +1,15 @@
 """The routes of the device apps: latest windows, never older than what a new question would give."""
 
+import asyncio
 import time
+from typing import Any
 
 import pytest
 
 from serving.schemas import DeviceKpi, DeviceRealtime
+from serving.views import Views
 from tests.packs import SHIPPED
+from tests.serving.asgi_client import AsgiClient
 from tests.serving.stage import Stage, at, instant
 from tests.serving.test_answers import straddling
 from tests.serving.test_problems import check_problem
@@ -81,3 +85,108 @@ def test_a_kept_kpi_is_really_used_while_nothing_moves(stage: Stage) -> None:
         time.sleep(0.01)
         assert client.get("/kpi/dev-1/10min").json()["freshness_seconds"] > kept["freshness_seconds"]
     assert kept["points"][-1]["values"]["total_users"] == 3
+
+
+KPI, BASIS = keys.kpi("dev-1", "10min"), keys.kpi_basis("dev-1", "10min")
+
+
+def kpi(client: AsgiClient) -> Any:
+    reply = client.get("/kpi/dev-1/10min")
+    assert reply.status_code == 200, reply.text
+    return reply
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_every_kpi_answer_is_in_redis_as_it_was_given(stage: Stage, alive: bool) -> None:
+    """Without a stream, too: an app that reads the key itself must not see less than one that asks."""
+    straddling(stage)
+    if not alive:
+        stage.stream({}, alive=False, watermark=at("00:45"), batch=2, position={"segments": []})
+    with stage.api() as client:
+        for _ in range(2):
+            assert kpi(client).content == stage.client.get(KPI)
+            assert 590 < stage.client.ttl(KPI) <= 600
+            assert stage.client.exists(BASIS) == alive
+            stage.client.expire(KPI, 100)
+
+
+def test_a_kpi_answer_with_gaps_is_kept_for_apps_but_not_given_again(stage: Stage) -> None:
+    straddling(stage)
+    with stage.api() as client:
+        kpi(client)
+        late = keys.late("access", "exact")
+        stage.client.zadd(late, {str(at("00:31")): at("00:31")})
+        stage.stream({}, watermark=at("00:45"), max_event_time=float(at("00:55")), batch=2)
+        incomplete = kpi(client)
+        assert incomplete.json()["complete"] is False
+        assert incomplete.content == stage.client.get(KPI)
+        assert not stage.client.exists(BASIS)
+        stage.client.delete(late)
+        assert kpi(client).json()["complete"] is True
+
+
+def test_a_kept_kpi_without_its_own_basis_is_not_given(stage: Stage) -> None:
+    straddling(stage)
+    with stage.api() as client:
+        kpi(client)
+        for held in (None, b"{}", b"no JSON"):
+            stage.client.delete(BASIS) if held is None else stage.client.set(BASIS, held)
+            stage.client.set(KPI, b'{"points": []}')
+            assert kpi(client).json()["points"]
+            assert stage.client.get(BASIS) not in (None, held)
+
+
+def test_an_answer_given_again_does_not_replace_a_newer_one(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process has written a newer pair since this one read the older."""
+    straddling(stage)
+    renew = Views.renew_pair
+
+    async def late(self: Views, *arguments: Any) -> None:
+        stage.client.mset({KPI: b"newer", BASIS: b"newer"})
+        await renew(self, *arguments)
+
+    monkeypatch.setattr(Views, "renew_pair", late)
+    with stage.api() as client:
+        first, again = kpi(client), kpi(client)
+    assert first.json()["points"] == again.json()["points"]
+    assert stage.client.mget(KPI, BASIS) == [b"newer", b"newer"]
+
+
+def test_kpi_answers_without_redis(stage: Stage) -> None:
+    straddling(stage)
+    with stage.api(redis_url="redis://127.0.0.1:1/0") as client:
+        assert [point["layer"] for point in kpi(client).json()["points"]] == ["batch", "batch"]
+
+
+def test_kpi_answers_when_redis_cannot_be_written(stage: Stage) -> None:
+    straddling(stage)
+    limit = stage.client.config_get("maxmemory")["maxmemory"]  # type: ignore[index]
+    stage.client.config_set("maxmemory", 1)
+    try:
+        with stage.api() as client:
+            assert kpi(client).json()["complete"] is True
+    finally:
+        stage.client.config_set("maxmemory", limit)
+    assert not stage.client.exists(KPI)
+
+
+def test_pairs_of_concurrent_writers_are_never_mixed(redis_url: str) -> None:
+    """Each writes its name as answer and basis, or as an answer without one."""
+
+    async def write(views: Views, name: bytes) -> None:
+        for turn in range(100):
+            await views.keep_pair((KPI, BASIS), name, name if turn % 3 else None, 60)
+            await views.renew_pair((KPI, BASIS), name, name, 60)
+
+    async def run() -> set[Any]:
+        views = [Views.connect(redis_url) for _ in range(3)]
+        writers = [asyncio.create_task(write(each, name)) for each, name in zip(views, (b"a", b"b"), strict=False)]
+        seen = set()
+        while not all(writer.done() for writer in writers):
+            seen.add(tuple(await views[-1].command("MGET", KPI, BASIS)))
+        await asyncio.gather(*writers, *(each.close() for each in views))
+        return seen
+
+    seen = asyncio.run(run())
+    assert seen >= {(b"a", b"a"), (b"b", b"b")}
+    assert all(basis in (answer, None) for answer, basis in seen), seen

@@ -78,14 +78,17 @@ class FakeScript:
 
 
 class AsyncFake:
-    """The same store for serving, whose reads are no steps: nothing happens between them unless a test says so."""
+    """The same store for serving, whose reads are no steps: nothing happens between them unless a test says so (see
+    `FakeRedis.after_read`)."""
 
     def __init__(self, store: "FakeRedis") -> None:
         self.store = store
         self.connection_pool = SimpleNamespace(make_connection=None)
 
     async def script(self, text: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        return self.store.run_script(text, keys, args, is_reader=True)
+        reply = self.store.run_script(text, keys, args, is_reader=True)
+        self.store.was_read()
+        return reply
 
     def pipeline(self, transaction: bool = True) -> "AsyncPipeline":
         return AsyncPipeline(self.store)
@@ -104,4 +107,6 @@ class AsyncPipeline:
 
     async def execute(self) -> list[Any]:
         self._store.check_up()
-        return [self._store.run_command(*words) for words in self._queued]
+        replies = [self._store.run_command(*words) for words in self._queued]
+        self._store.was_read()
+        return replies

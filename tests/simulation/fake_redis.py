@@ -34,13 +34,15 @@ def _name(key: Any) -> str:
 
 
 class FakeRedis:
-    """`now_s`: the server's clock. `after_step` is called after each step of a synchronous caller."""
+    """`now_s`: the server's clock. `after_step` is called after each step of a synchronous caller, `after_read` after
+    each round trip of serving."""
 
     def __init__(self, now_s: Callable[[], float], fence: FenceModel | None = None) -> None:
         self.data: dict[Key, Any] = {}
         self.expires: dict[Key, float] = {}
         self.is_down = False
         self.after_step: Hook | None = None
+        self.after_read: Callable[[], None] | None = None
         self.fence = fence or FenceModel()
         self.connection_pool = SimpleNamespace(disconnect=lambda **_: None)
         self._now_s = now_s
@@ -84,6 +86,10 @@ class FakeRedis:
     def pause(self) -> None:
         """A step of the caller outside Redis: it may hang or die here, too."""
         self._stepped(has_written=False)
+
+    def was_read(self) -> None:
+        if self.after_read is not None:
+            self.after_read()
 
     def check_up(self) -> None:
         if self.is_down:

@@ -54,9 +54,14 @@ def _field_of_each(store: "FakeRedis", names: list[str], argv: list[Any]) -> Any
     return [[store.run_command("HGET", name, field) for field in argv] for name in names]
 
 
+def _of_entity(store: "FakeRedis", names: list[str], argv: list[Any]) -> Any:
+    return [store.run_command("GET", names[0]), [store.run_command("HGET", name, argv[0]) for name in names[1:]]]
+
+
 SCRIPTS: dict[str, Callable[["FakeRedis", list[str], list[Any]], Any]] = {
     fenced_writer._WRITE: _write,
     fenced_writer._CLAIM: _claim,
     speed_store._HEAD: _head,
+    speed_store._OF_ENTITY: _of_entity,
     views._FIELD_OF_EACH: _field_of_each,
 }

@@ -1,6 +1,7 @@
 """One who asks: serving's own answer service over the models, each answer held against the recompute."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -53,10 +54,32 @@ class Reader:
     def check(self, questions: int) -> None:
         """R for the next few questions, in turn. During a fault an answer may be incomplete; never wrong."""
         for _ in range(questions):
-            metric, window_s = QUESTIONS[self._asked % len(QUESTIONS)]
-            self._asked += 1
+            metric, window_s = self._next()
             span = self._world.source.everything()
             check_answer(Seen.of(self._world), metric, window_s, span, self.ask(metric, window_s, span))
+
+    def check_amid(self, reads: int, act: "Callable[[World], None]") -> None:
+        """R for the next question, as of before or after what happens once it has read so many times."""
+        (metric, window_s), span = self._next(), self._world.source.everything()
+        before, left = Seen.of(self._world), count(reads - 1, -1)
+
+        def happen() -> None:
+            if next(left) == 0:
+                act(self._world)
+
+        self._world.redis.after_read = happen
+        try:
+            document = self.ask(metric, window_s, span)
+        finally:
+            self._world.redis.after_read = None
+        try:
+            check_answer(before, metric, window_s, span, document)
+        except AssertionError:
+            check_answer(Seen.of(self._world), metric, window_s, span, document)
+
+    def _next(self) -> tuple[Metric, int]:
+        self._asked += 1
+        return QUESTIONS[(self._asked - 1) % len(QUESTIONS)]
 
     def check_whole(self) -> None:
         """Every question, of a world that has settled: nothing may be missing without need."""

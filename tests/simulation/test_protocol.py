@@ -11,8 +11,9 @@ from hypothesis import seed
 
 from tests.simulation.definitions import PEAKS, TOTALS
 from tests.simulation.interrupts import Interrupt
-from tests.simulation.machine import Deployment, crash
+from tests.simulation.machine import FAULTS, Deployment, crash
 from tests.simulation.profiles import of_runs, run
+from tests.simulation.reader import QUESTIONS
 from tests.simulation.world import World
 from tidemark.windows import floor_to
 
@@ -196,3 +197,23 @@ def test_a_redis_that_comes_back_from_the_middle_of_an_emptying_is_emptied_again
     world.restore_snapshot(-1)
     world.tick(upto=1)
     world.check(5)
+
+
+@pytest.mark.parametrize("after", range(1, 5))
+@pytest.mark.parametrize("what", ["emptied", "taken over afresh", "emptied, then taken over afresh", "restored"])
+@pytest.mark.parametrize("question", range(len(QUESTIONS)))
+@pytest.mark.parametrize("sealed", [False, True])
+def test_what_goes_between_the_reads_of_an_answer_is_never_zero(
+    world: World, after: int, what: str, question: int, sealed: bool
+) -> None:
+    """The head told of windows that were gone when they were read: they used to pass for windows without events."""
+    world.live([(7200, "a", 1), (3600, "a", 2)])
+    world.tick()
+    world.take_snapshot()
+    world.live([(600, "a", 1), (0, "b", 3)])
+    world.tick()
+    if sealed:
+        world.write_lake()
+        world.run_batch(floor_to(world.clock_s, 3600) - 3600)
+    world.check(question)
+    world.check_amid(after, FAULTS[what])

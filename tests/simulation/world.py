@@ -244,6 +244,10 @@ class World:
         """R for the next few questions, in turn."""
         self._reader.check(questions)
 
+    def check_amid(self, reads: int, act: Callable[["World"], None]) -> None:
+        """R for the next question, when something happens after so many reads of its answer."""
+        self._reader.check_amid(reads, act)
+
     def settle(self) -> None:
         """All faults end, everything is drained and sealed: now every answer must be whole, and right."""
         self.redis.is_down, self.batch = False, None

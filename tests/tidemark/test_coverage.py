@@ -17,8 +17,8 @@ DAY = Span(0, 24 * H)
 NOW = 1_000_000.0
 
 
-def sealed(through: int) -> Publication:
-    return Publication("m", METRIC.family, 1, through, 1, 1, "passed", 0.0, 0, ((0, through, 1),), {})
+def sealed(through: int, kept_from: int | None = None) -> Publication:
+    return Publication("m", METRIC.family, 1, through, 1, 1, "passed", 0.0, 0, ((0, through, 1),), {}, kept_from)
 
 
 def speed(
@@ -70,6 +70,11 @@ CASES: list[tuple[str, Publication | None, SpeedState | None, tuple[Missing, ...
     ("late events", sealed(6 * H), speed(late=(7 * H, 7 * H + 60, 7 * H + 600, 9 * H)),
      (gap(7 * H, 7 * H + 1200, Reason.LATE), gap(9 * H, 9 * H + 600, Reason.LATE))),
     ("late events that batch has sealed since", sealed(8 * H), speed(late=(7 * H,)), ()),
+    ("deleted after cold", sealed(24 * H, 5 * H), None, (gap(0, 5 * H, Reason.EXPIRED),)),
+    ("deleted long before the range", sealed(24 * H, -H), None, ()),
+    ("the range is deleted as a whole", sealed(48 * H, 48 * H), None, (gap(0, 24 * H, Reason.EXPIRED),)),
+    ("deleted after cold, and Redis is down", sealed(6 * H, 5 * H), None,
+     (gap(0, 5 * H, Reason.EXPIRED), gap(6 * H, 24 * H, Reason.SPEED_UNAVAILABLE))),
     ("late events outside the range", None, speed(late=(-60, 24 * H)), ()),
 ]  # fmt: skip
 

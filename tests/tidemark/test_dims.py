@@ -59,7 +59,10 @@ def test_the_last_microsecond_of_the_calendar_is_no_surprise() -> None:
 @pytest.mark.parametrize(
     ("type_", "given", "expected"),
     [
-        ("string", " a:b ", " a:b "), ("long", "007", "7"), ("long", "-3", "-3"), ("boolean", "true", "true"),
+        ("string", " a:b ", " a:b "), ("long", "007", "7"), ("long", "-3", "-3"),
+        ("long", "9223372036854775807", "9223372036854775807"),
+        ("long", "-9223372036854775808", "-9223372036854775808"),
+        ("timestamp", "0001-01-01T00:00:00Z", "-62135596800000000"), ("boolean", "true", "true"),
         ("boolean", "false", "false"), ("timestamp", "2026-01-01T01:00:00.000001+01:00", "1767225600000001"),
         ("timestamp", "9999-12-31T23:59:59.999999Z", "253402300799999999"),
     ],
@@ -73,6 +76,8 @@ def test_what_a_user_writes_becomes_the_canonical_text(type_: str, given: str, e
     [
         ("long", "x", "dim: d is a whole number, not 'x'"), ("long", "1.5", "whole number"),
         ("long", "1_0", "whole number"), ("long", "٣", "whole number"), ("long", "9" * 5000, "whole number"),
+        ("long", "99999999999999999999", "dim: d is a whole number of 64 bits, not '99999999999999999999'"),
+        ("long", "9223372036854775808", "64 bits"), ("long", "-9223372036854775809", "64 bits"),
         ("boolean", "TRUE", "dim: d is true or false, not 'TRUE'"),
         ("timestamp", "2026-01-01", "dim: d: '2026-01-01' is not an ISO 8601 instant"),
     ],

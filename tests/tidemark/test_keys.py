@@ -16,6 +16,7 @@ def test_every_redis_key_of_ours_starts_with_the_format_and_differs_from_the_oth
     assert len(set(built)) == len(built)
     assert all(key.startswith(f"{keys.FORMAT}:") for key in built)
     assert keys.kpi("dev-1", "10min") == "kpi:dev-1:10min"
+    assert keys.kpi_basis("dev-1", "10min") == "tm1:kpi-basis:dev-1:10min"
 
 
 def test_no_dims_key_looks_like_the_sentinel() -> None:

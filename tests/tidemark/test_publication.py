@@ -1,5 +1,6 @@
 """Publications: who wrote which granule, and the record itself."""
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -42,6 +43,20 @@ def test_a_publication_survives_its_json() -> None:
     publication = published()
     assert Publication.from_json(publication.to_json()) == publication
     assert Publication.from_json(publication.to_json().encode()) == publication
+
+
+def test_a_record_of_another_release_is_read_by_what_is_known() -> None:
+    fields = json.loads(published().to_json())
+    del fields["kept_from"]
+    assert Publication.from_json(json.dumps({**fields, "of_a_newer_release": 1})) == published()
+
+
+def test_what_was_deleted_of_a_range_lies_below_what_is_kept() -> None:
+    publication = published(kept_from=1800)
+    assert publication.expired_in(Span(600, 2400)) == Span(600, 1800)
+    assert publication.expired_in(Span(0, 600)) == Span(0, 600)
+    assert publication.expired_in(Span(1800, 2400)).is_empty
+    assert published().expired_in(Span(0, 600)).is_empty
 
 
 def test_runs_of_a_range_are_clipped_so_that_equal_data_has_equal_runs() -> None:
