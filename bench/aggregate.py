@@ -12,8 +12,9 @@ from pyspark.sql import DataFrame
 
 from conf.settings import PACKAGED, load_settings
 from runtime.spark_session import build_session
-from spark_jobs.build_gold import group_events, pack_rows, shape_rows
+from spark_jobs.build_gold import pack_rows, shape_rows
 from spark_jobs.event_columns import with_event_columns
+from spark_jobs.window_groups import group_events
 from tidemark.keys import LakeTables
 from tidemark.metrics.registry import load_registry
 

@@ -90,7 +90,8 @@ def stream_partials(events: "DataFrame", contract: str, lane: str) -> dict[str, 
 
 def batch_partials(events: "DataFrame", metric: Metric) -> dict[Cell, bytes]:
     """Cell → packed partial, by the batch's own transforms."""
-    from spark_jobs.build_gold import group_events, pack_rows, shape_rows
+    from spark_jobs.build_gold import pack_rows, shape_rows
+    from spark_jobs.window_groups import group_events
 
     event_time = SHIPPED.contracts[metric.contract].newest.event_time
     rows = pack_rows(shape_rows(group_events(events, metric, event_time), metric, 1), metric)

@@ -82,7 +82,8 @@ def test_longer_windows_are_the_events_of_all_their_shorter_ones(spark: "SparkSe
 ALL_FOLDS = (
     "SELECT device_id, tenant_id, COUNT(*) AS n, COUNT(user_id) AS users, SUM(access_count) AS total, "
     "MIN(access_count) AS least, MAX(access_count) AS most, MIN(timestamp) AS first, "
-    "SUM(access_count * 0.5) AS halves FROM access WHERE device_id IS NULL OR device_id <> 'dev-2' GROUP BY device_id, tenant_id"
+    "SUM(access_count * 0.5) AS halves FROM access WHERE device_id IS NULL OR device_id <> 'dev-2' "
+    "GROUP BY device_id, tenant_id"
 )
 
 
