@@ -22,7 +22,8 @@ DEVICE = "device_id"
 
 
 class LatestWindows:
-    """Latest windows per device. Raises NotFound for a device that neither layer has seen."""
+    """Latest windows per device. Raises NotFound for a device that neither layer has seen, ViewsUnavailable when only
+    the speed layer could tell and it is away."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -39,6 +40,8 @@ class LatestWindows:
     async def _from(self, probe: Situation, device: str, windows: int) -> dict[str, Any]:
         metric, window_s = probe.metric, probe.query.window_s
         latest = await self._latest_start(probe)
+        if latest is None and _cannot_know(probe):
+            raise ViewsUnavailable(f"device {device!r} is in no sealed window, and the speed views cannot be asked")
         if latest is None:
             raise NotFound("device", f"device {device!r} is not known")
         span = Span(latest - (windows - 1) * window_s, max(_horizon(probe), latest + window_s))
@@ -107,6 +110,12 @@ class LatestWindows:
 
 def _asked(metric: Metric, device: str, window_s: int, span: Span) -> Asked:
     return Asked(metric.name, window_name(window_s), iso(span.start), iso(span.end), (f"{DEVICE}:{device}",))
+
+
+def _cannot_know(probe: Situation) -> bool:
+    """Whether the views do not answer, or are being rebuilt by a stream that runs."""
+    head = probe.head
+    return head is None or (head.progress is None and head.alive)
 
 
 def _horizon(probe: Situation) -> int:

@@ -41,8 +41,17 @@ def test_realtime_falls_back_to_batch_also_without_redis(energy: Stage) -> None:
         check_problem(client.get("/devices/unknown/metrics/realtime"), 404, "unknown-device", "device")
     with energy.api(redis_url="redis://127.0.0.1:1/0") as client:
         without = client.get("/devices/d/metrics/realtime").json()
+        only_speed_could_tell = client.get("/devices/unknown/metrics/realtime")
     assert (with_redis["source"], without["source"]) == ("batch", "batch")
     assert without["complete"] is False
+    check_problem(only_speed_could_tell, 503, "views-unavailable")
+
+
+def test_a_device_is_not_called_unknown_while_the_views_are_rebuilt(stage: Stage) -> None:
+    straddling(stage)
+    stage.client.delete(keys.progress("access", "exact"))
+    with stage.api() as client:
+        check_problem(client.get("/kpi/dev-9/10min"), 503, "views-unavailable")
 
 
 def test_kpi_gives_the_latest_windows_of_both_layers(stage: Stage) -> None:
