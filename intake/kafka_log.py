@@ -1,6 +1,8 @@
 """The `kafka` source: one topic per contract, keyed by the contract's key so that an entity stays in one partition."""
 
-from collections.abc import Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,17 +17,21 @@ from tidemark.errors import Fault, SourceUnavailable
 _TIMEOUT_S = 10.0
 _DELIVERY_TIMEOUT_S = 30.0
 _UNLIMITED_BYTES = 1_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class KafkaSource:
     """One topic. Appends are idempotent per producer and acknowledged by all in-sync replicas."""
 
-    def __init__(self, bootstrap: str, topic: str, key_field: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, key_field: str, now_s: Callable[[], float] = time.time) -> None:
         self.topic = topic
+        self._now_s = now_s
         self._bootstrap = bootstrap
         self._key_field = key_field
         self._producer: Producer | None = None
         self._consumer: Consumer | None = None
+        # Lanes and requests ask one source at once, and a consumer reads for whoever assigned it last.
+        self._reading = threading.Lock()
 
     def prepare(self) -> None:
         """Creates the topic with the broker's defaults unless it exists."""
@@ -173,21 +179,27 @@ class KafkaSource:
             raise _fault(error) from error
 
     def _oldest(self, starts: dict[int, int]) -> datetime | None:
-        heads = (next(self._read(partition, start, start + 1), None) for partition, start in starts.items())
-        return min((_received_at(head) for head in heads if head is not None), default=None)
+        """None also when a head claims a time to come: its producer's clock is ahead, and when it came is not known."""
+        with self._reading:
+            heads = [next(self._read(partition, start, start + 1), None) for partition, start in starts.items()]
+        times = [_received_at(head) for head in heads if head is not None]
+        return min(times, default=None) if max(times, default=_EPOCH).timestamp() <= self._now_s() else None
 
     def _read(self, partition: int, start: int, end: int) -> Iterator[Message]:
         consumer = self._open_consumer()
         position = start
         consumer.assign([TopicPartition(self.topic, partition, start)])
-        while position < end:
-            message = consumer.poll(_TIMEOUT_S)
-            if message is None or message.error() is not None:
-                raise Fault(f"source: kafka: cannot read {self.topic} at {partition}:{position}")
-            position = int(message.offset() or 0) + 1
-            if position <= end:
-                yield message
-        consumer.unassign()
+        try:
+            while position < end:
+                message = consumer.poll(_TIMEOUT_S)
+                if message is None or message.error() is not None:
+                    raise Fault(f"source: kafka: cannot read {self.topic} at {partition}:{position}")
+                position = int(message.offset() or 0) + 1
+                if position <= end:
+                    yield message
+        finally:
+            # Also for who looks at the first record only: a consumer goes on fetching what it is assigned.
+            consumer.unassign()
 
 
 def _key(value: bytes, field: str) -> bytes | None:

@@ -1,7 +1,6 @@
 """The `kafka` source against librdkafka's own mock cluster (a real protocol, no JVM) and against a real broker."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -11,14 +10,6 @@ from intake.kafka_log import KafkaSource
 from intake.position import lag
 from intake.source import Backlog, LostRange
 from tidemark.errors import Fault
-
-
-@pytest.fixture(scope="module")
-def brokers() -> Iterator[str]:
-    cluster = AdminClient({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
-    (broker,) = cluster.list_topics(timeout=10).brokers.values()
-    yield f"{broker.host}:{broker.port}"
-    del cluster
 
 
 def test_records_come_back_as_they_were_sent(brokers: str) -> None:
