@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+    Uuid,
+)
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # it is documented
 
 from intake.position import Position
@@ -17,6 +26,7 @@ from tidemark.errors import Fault, SourceUnavailable
 _TIMEOUT_S = 10.0
 _DELIVERY_TIMEOUT_S = 30.0
 _UNLIMITED_BYTES = 1_000_000_000
+_NO_ID = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -84,6 +94,18 @@ class KafkaSource:
             elif low > offset:
                 ranges.append(LostRange(self.topic, partition, offset, low - 1))
         return tuple(ranges)
+
+    def log_id(self) -> str | None:
+        """The topic's id; None of a topic that is absent, and of brokers that do not give one (before Kafka 2.8)."""
+        admin = AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
+        asked = admin.describe_topics(TopicCollection([self.topic]), request_timeout=_TIMEOUT_S)
+        try:
+            topic_id = asked[self.topic].result().topic_id
+        except KafkaException as error:
+            if error.args[0].code() in _NO_ID:
+                return None
+            raise _fault(error) from error
+        return str(topic_id) if topic_id != Uuid(0, 0) else None
 
     def has_data(self) -> bool:
         return self.appended_ever() > 0

@@ -60,6 +60,10 @@ class FileSource:
         """Nothing: a segment is deleted only when every query that keeps its checkpoint has committed it."""
         return ()
 
+    def log_id(self) -> str | None:
+        """None: segments are known by their own names."""
+        return None
+
     def backlog(self, consumed: Position | None) -> Backlog:
         """Records in segments that `consumed` lacks, and when the oldest of them came."""
         left = set(self.segment_names()).difference((consumed or {}).get(SEGMENTS, ()))
