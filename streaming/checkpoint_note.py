@@ -16,6 +16,7 @@ from typing import Any
 from pyarrow import fs
 
 from conf.locations import is_remote
+from intake.segment_cleanup import sync_folder
 from tidemark.errors import CheckpointDamaged, Fault, SettingsError, StaleWriter
 
 _NAME = "tidemark.json"
@@ -144,3 +145,4 @@ def _replace_local(folder: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(draft, folder / _NAME)
+    sync_folder(folder)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,15 @@ def test_a_note_from_before_logs_had_an_id_is_still_read(tmp_path: Path) -> None
     note = notes.read()
     assert note == CheckpointNote("abc", "kafka", 3, 660, {"totals@1": None}, (60,))
     assert notes.update(note, log_id="topic id") == notes.read()
+
+
+def test_a_note_is_durable_when_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rename is kept by its folder: after a power cut the old note would be back, and with it an epoch used twice."""
+    synced: list[tuple[int, bool]] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, (tmp_path / "tidemark.json").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    NoteFile(str(tmp_path)).read_or_create("files")
+    assert synced == [((tmp_path / "tidemark.json").stat().st_ino, False), (tmp_path.stat().st_ino, True)]
