@@ -10,13 +10,13 @@ import redis
 import structlog
 
 from conf.settings import Settings
+from runtime.stream_lock import locked_contract
 from streaming.contract_stream import ContractStream
 from streaming.fenced_writer import ViewsLost
 from streaming.heartbeat import Heartbeat
 from streaming.query_lane import Session
 from streaming.registry_watch import RegistryWatch
 from streaming.speed_lane import SpeedLane
-from streaming.stream_lock import locked_contract
 from tidemark.errors import SourceUnavailable, UserError, ViewsUnavailable
 
 LOG = structlog.get_logger()
