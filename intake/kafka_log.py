@@ -71,16 +71,15 @@ class KafkaSource:
 
     def backlog(self, consumed: Position | None) -> Backlog:
         """Records behind `consumed`, also those that the broker has deleted since: they were never taken. Of a topic of
-        which nothing was consumed, those that it has now."""
+        which nothing was consumed, or that was made anew and is shorter, those that it has now."""
         taken = (consumed or {}).get(self.topic, {})
         bounds = self._bounds()
-        behind = {partition: high - taken.get(str(partition), low) for partition, (low, high) in bounds.items()}
-        records = sum(count for count in behind.values() if count > 0)
+        starts = {partition: _start(taken.get(str(partition)), *ends) for partition, ends in bounds.items()}
+        records = sum(high - starts[partition] for partition, (_, high) in bounds.items())
         if not records:
             return Backlog(0, None)
-        starts = {partition: max(low, taken.get(str(partition), 0)) for partition, (low, _) in bounds.items()}
-        left = {partition: start for partition, start in starts.items() if start < bounds[partition][1]}
-        return Backlog(records, self._oldest(left))
+        heads = {partition: max(low, starts[partition]) for partition, (low, _) in bounds.items()}
+        return Backlog(records, self._oldest({at: head for at, head in heads.items() if head < bounds[at][1]}))
 
     def lost(self, consumed: Position | None) -> tuple[LostRange, ...]:
         """What retention took before it was read; also a partition that ends before what was read of it."""
@@ -222,6 +221,11 @@ class KafkaSource:
         finally:
             # Also for who looks at the first record only: a consumer goes on fetching what it is assigned.
             consumer.unassign()
+
+
+def _start(taken: int | None, low: int, high: int) -> int:
+    """Where a consumer goes on in a partition. One that ends before what was taken was made anew."""
+    return low if taken is None or taken > high else taken
 
 
 def _key(value: bytes, field: str) -> bytes | None:

@@ -41,6 +41,16 @@ def test_backlog_is_what_the_consumer_lacks(brokers: str) -> None:
     assert source.has_data()
 
 
+def test_all_of_a_partition_that_ends_before_what_was_read_is_unread(brokers: str) -> None:
+    """The topic was made anew: whoever asks must not be told that there is nothing to do, or nothing missing."""
+    source = KafkaSource(brokers, "shorter", "device_id")
+    source.append([b'{"device_id":"a"}'] * 6)
+    ends = source.end_position()["shorter"]
+    backlog = source.backlog({"shorter": {partition: end + (100 if end else 0) for partition, end in ends.items()}})
+    assert backlog.records == 6
+    assert backlog.oldest_received_at is not None
+
+
 def test_a_broker_that_is_away_gives_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("intake.kafka_log._TIMEOUT_S", 0.5)
     monkeypatch.setattr("intake.kafka_log._DELIVERY_TIMEOUT_S", 1.0)
