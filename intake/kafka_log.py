@@ -1,11 +1,22 @@
 """The `kafka` source: one topic per contract, keyed by the contract's key so that an entity stays in one partition."""
 
-from collections.abc import Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+    Uuid,
+)
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # it is documented
 
 from intake.position import Position
@@ -15,17 +26,22 @@ from tidemark.errors import Fault, SourceUnavailable
 _TIMEOUT_S = 10.0
 _DELIVERY_TIMEOUT_S = 30.0
 _UNLIMITED_BYTES = 1_000_000_000
+_NO_ID = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class KafkaSource:
     """One topic. Appends are idempotent per producer and acknowledged by all in-sync replicas."""
 
-    def __init__(self, bootstrap: str, topic: str, key_field: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, key_field: str, now_s: Callable[[], float] = time.time) -> None:
         self.topic = topic
+        self._now_s = now_s
         self._bootstrap = bootstrap
         self._key_field = key_field
         self._producer: Producer | None = None
         self._consumer: Consumer | None = None
+        # Lanes and requests ask one source at once, and a consumer reads for whoever assigned it last.
+        self._reading = threading.Lock()
 
     def prepare(self) -> None:
         """Creates the topic with the broker's defaults unless it exists."""
@@ -55,16 +71,15 @@ class KafkaSource:
 
     def backlog(self, consumed: Position | None) -> Backlog:
         """Records behind `consumed`, also those that the broker has deleted since: they were never taken. Of a topic of
-        which nothing was consumed, those that it has now."""
+        which nothing was consumed, or that was made anew and is shorter, those that it has now."""
         taken = (consumed or {}).get(self.topic, {})
         bounds = self._bounds()
-        behind = {partition: high - taken.get(str(partition), low) for partition, (low, high) in bounds.items()}
-        records = sum(count for count in behind.values() if count > 0)
+        starts = {partition: _start(taken.get(str(partition)), *ends) for partition, ends in bounds.items()}
+        records = sum(high - starts[partition] for partition, (_, high) in bounds.items())
         if not records:
             return Backlog(0, None)
-        starts = {partition: max(low, taken.get(str(partition), 0)) for partition, (low, _) in bounds.items()}
-        left = {partition: start for partition, start in starts.items() if start < bounds[partition][1]}
-        return Backlog(records, self._oldest(left))
+        heads = {partition: max(low, starts[partition]) for partition, (low, _) in bounds.items()}
+        return Backlog(records, self._oldest({at: head for at, head in heads.items() if head < bounds[at][1]}))
 
     def lost(self, consumed: Position | None) -> tuple[LostRange, ...]:
         """What retention took before it was read; also a partition that ends before what was read of it."""
@@ -78,6 +93,18 @@ class KafkaSource:
             elif low > offset:
                 ranges.append(LostRange(self.topic, partition, offset, low - 1))
         return tuple(ranges)
+
+    def log_id(self) -> str | None:
+        """The topic's id; None of a topic that is absent, and of brokers that do not give one (before Kafka 2.8)."""
+        admin = AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
+        asked = admin.describe_topics(TopicCollection([self.topic]), request_timeout=_TIMEOUT_S)
+        try:
+            topic_id = asked[self.topic].result().topic_id
+        except KafkaException as error:
+            if error.args[0].code() in _NO_ID:
+                return None
+            raise _fault(error) from error
+        return str(topic_id) if topic_id != Uuid(0, 0) else None
 
     def has_data(self) -> bool:
         return self.appended_ever() > 0
@@ -173,21 +200,32 @@ class KafkaSource:
             raise _fault(error) from error
 
     def _oldest(self, starts: dict[int, int]) -> datetime | None:
-        heads = (next(self._read(partition, start, start + 1), None) for partition, start in starts.items())
-        return min((_received_at(head) for head in heads if head is not None), default=None)
+        """None also when a head claims a time to come: its producer's clock is ahead, and when it came is not known."""
+        with self._reading:
+            heads = [next(self._read(partition, start, start + 1), None) for partition, start in starts.items()]
+        times = [_received_at(head) for head in heads if head is not None]
+        return min(times, default=None) if max(times, default=_EPOCH).timestamp() <= self._now_s() else None
 
     def _read(self, partition: int, start: int, end: int) -> Iterator[Message]:
         consumer = self._open_consumer()
         position = start
         consumer.assign([TopicPartition(self.topic, partition, start)])
-        while position < end:
-            message = consumer.poll(_TIMEOUT_S)
-            if message is None or message.error() is not None:
-                raise Fault(f"source: kafka: cannot read {self.topic} at {partition}:{position}")
-            position = int(message.offset() or 0) + 1
-            if position <= end:
-                yield message
-        consumer.unassign()
+        try:
+            while position < end:
+                message = consumer.poll(_TIMEOUT_S)
+                if message is None or message.error() is not None:
+                    raise Fault(f"source: kafka: cannot read {self.topic} at {partition}:{position}")
+                position = int(message.offset() or 0) + 1
+                if position <= end:
+                    yield message
+        finally:
+            # Also for who looks at the first record only: a consumer goes on fetching what it is assigned.
+            consumer.unassign()
+
+
+def _start(taken: int | None, low: int, high: int) -> int:
+    """Where a consumer goes on in a partition. One that ends before what was taken was made anew."""
+    return low if taken is None or taken > high else taken
 
 
 def _key(value: bytes, field: str) -> bytes | None:

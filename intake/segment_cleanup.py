@@ -36,15 +36,14 @@ class Cleaned:
 def clean_segments(
     folder: Path, names: Iterable[str], consumed_by_all: set[str], older_than_s: float, now: datetime
 ) -> Cleaned:
-    """Removes segments in `consumed_by_all` received before now - older_than_s, and hidden files of dead appenders."""
+    """Removes segments that are due, and hidden files of dead appenders."""
     if not folder.is_dir():
         return Cleaned(0, 0)
-    before_ns = int((epoch_seconds(now) - older_than_s) * 1e9)
     try:
         with _locked(folder):
             _finish_removal(folder)
-            going = [name for name in names if name in consumed_by_all and segment_received_ns(name) < before_ns]
-            going = [name for name in going if (folder / name).exists()]
+            due = due_segments(names, consumed_by_all, older_than_s, now)
+            going = [name for name in due if (folder / name).exists()]
             _remove_abandoned(folder, epoch_seconds(now))
             records = sum(map(segment_records, going))
             if going:
@@ -53,6 +52,12 @@ def clean_segments(
     except OSError as error:
         raise Fault(f"source: cannot clean up: {error.strerror or error}") from error
     return Cleaned(len(going), records)
+
+
+def due_segments(names: Iterable[str], consumed_by_all: set[str], older_than_s: float, now: datetime) -> list[str]:
+    """Of these segments, those in `consumed_by_all` that were received before now - older_than_s."""
+    before_ns = int((epoch_seconds(now) - older_than_s) * 1e9)
+    return [name for name in names if name in consumed_by_all and segment_received_ns(name) < before_ns]
 
 
 def removed_records(folder: Path) -> int:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from intake.position import SEGMENTS, Position, segment_received_ns, segment_records
-from intake.segment_cleanup import Cleaned, clean_segments, removed_records, sync_folder
+from intake.segment_cleanup import Cleaned, clean_segments, due_segments, removed_records, sync_folder
 from intake.source import Appended, Backlog, LostRange, StoredRecord, steps
 from tidemark.errors import Fault
 
@@ -57,8 +57,12 @@ class FileSource:
         return {SEGMENTS: self.segment_names()}
 
     def lost(self, consumed: Position | None) -> tuple[LostRange, ...]:
-        """Nothing: a segment is deleted only when every query has committed it."""
+        """Nothing: a segment is deleted only when every query that keeps its checkpoint has committed it."""
         return ()
+
+    def log_id(self) -> str | None:
+        """None: segments are known by their own names."""
+        return None
 
     def backlog(self, consumed: Position | None) -> Backlog:
         """Records in segments that `consumed` lacks, and when the oldest of them came."""
@@ -94,6 +98,10 @@ class FileSource:
         except OSError as error:
             raise _fault(error) from error
         return sorted(name for name in names if name.endswith(".parquet") and name[0].isdigit())
+
+    def due(self, consumed_by_all: set[str], older_than_s: float, now: datetime) -> set[str]:
+        """The segments that `clean` would delete."""
+        return set(due_segments(self.segment_names(), consumed_by_all, older_than_s, now))
 
     def clean(self, consumed_by_all: set[str], older_than_s: float, now: datetime) -> Cleaned:
         """Deletes segments that every query has consumed and that are older than this; see segment_cleanup."""

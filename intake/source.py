@@ -86,6 +86,9 @@ class Source(Protocol):
     def lost(self, consumed: Position | None) -> tuple[LostRange, ...]:
         """What was deleted behind `consumed` before it was taken; nothing when nothing was consumed yet."""
 
+    def log_id(self) -> str | None:
+        """What tells this log from one of the same name that was made anew; None when nothing does."""
+
     def has_data(self) -> bool:
         """Whether anything was ever appended, also when it has been cleaned away."""
 
@@ -115,11 +118,15 @@ def open_source(settings: Settings, contract: Contract) -> Source:
     raise SettingsError(f"TIDEMARK_SOURCE: {settings.source!r} is not available yet; use files or kafka")
 
 
-def refuse_lost(source: Source, consumed: Position | None, reader: str) -> None:
-    """SourceLost when the source no longer has what a reader must read next. Going on would be a silent skip."""
-    ranges = source.lost(consumed)
-    if ranges:
-        told = "; ".join(map(str, ranges))
+def refuse_lost(source: Source, consumed: Position | None, log_id: str | None, reader: str) -> None:
+    """SourceLost when the source no longer has what a reader must read next. Going on would be a silent skip.
+
+    `log_id`: of the log that it has read, None when that is not known.
+    """
+    told = "; ".join(map(str, source.lost(consumed)))
+    if not told and log_id is not None and source.log_id() not in (log_id, None):
+        told = "the whole log, which was made anew under the same name"
+    if told:
         raise SourceLost(
             f"{reader}: the source deleted records before they were read: {told}. "
             "A person decides how to go on: docs/runbooks/kafka-retention-passed.md"

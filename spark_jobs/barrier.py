@@ -15,7 +15,7 @@ import structlog
 from conf.settings import Settings
 from intake.checkpoint import consumed_position
 from intake.position import Position, lag
-from intake.source import open_source
+from intake.source import open_source, refuse_lost
 from runtime.redis_server import redis_url
 from spark_jobs.script import SparkSource, contracts_of, run_script, script_arguments
 from tidemark import keys
@@ -29,11 +29,19 @@ PATIENCE_S = 2.0
 
 
 def run(settings: Settings, contracts: Iterable[ContractSet], client: "redis.Redis") -> dict[str, Position]:
-    """Wait; returns the position of each source that the lake now holds. SourceNotDrained says the lag per contract."""
-    ends = {each.name: open_source(settings, each.newest).end_position() for each in contracts}
+    """Wait; returns the position of each source that the lake now holds. SourceNotDrained says the lag per contract,
+    SourceLost what nobody can read any more: of a topic that was made anew, positions alone say that all was read."""
+    sources = {each.name: open_source(settings, each.newest) for each in contracts}
+
+    def consumed(contract: str) -> Position | None:
+        return consumed_position(keys.checkpoint(settings.checkpoints_uri, contract, keys.LAKE_LANE))
+
+    for contract, source in sources.items():
+        refuse_lost(source, consumed(contract), None, f"{contract}/{keys.LAKE_LANE}")
+    ends = {contract: source.end_position() for contract, source in sources.items()}
     wait_until_drained(
         ends,
-        lambda contract: consumed_position(keys.checkpoint(settings.checkpoints_uri, contract, keys.LAKE_LANE)),
+        consumed,
         lambda contract: bool(client.exists(keys.alive(contract, keys.LAKE_LANE))),
         settings.barrier_timeout_s,
     )

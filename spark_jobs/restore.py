@@ -11,7 +11,7 @@ first, then the logs of bronze, silver and gold, the publications last, and of e
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ import redis
 
 from conf.locations import is_remote
 from conf.settings import Settings
+from runtime.stream_lock import without_streams
 from spark_jobs import publish
 from spark_jobs.archive import (
     DEFINITIONS,
@@ -84,7 +85,7 @@ def run(settings: Settings, location: str, force: bool, progress: Progress = lam
             raise UserError(f"restore: the target is not empty: {'; '.join(occupied)}; --force replaces it")
         if occupied:
             target.clear()
-        _restore_lake(settings, uri, manifest, progress)
+        _restore_lake(settings, uri, manifest, progress, partial(_refuse_newcomer, client, target))
         _restore_rest(settings, uri, manifest)
         definitions = _restore_definitions(settings, uri, manifest)
         verify_tables(settings.lake_uri, manifest.tables, manifest.lake_sizes)
@@ -95,11 +96,21 @@ def run(settings: Settings, location: str, force: bool, progress: Progress = lam
 def _alone(settings: Settings) -> Iterator["redis.Redis"]:
     """No batch and no stream beside the restore; Redis answers, so that it can be emptied with the rest."""
     lake = settings.lake_uri
-    with publish.connect(settings) as client:
-        if next(client.scan_iter(alive_pattern(), count=1000), None) is not None:
+    with without_streams(settings), publish.connect(settings) as client:
+        if _is_alive(client):
             raise Fault("restore: a stream runs on this Redis, or was killed a moment ago: stop it first")
         with remote_lease(client, lake) if is_remote(lake) else local_lock(Path(lake)):
             yield client
+
+
+def _is_alive(client: "redis.Redis") -> bool:
+    return next(client.scan_iter(alive_pattern(), count=1000), None) is not None
+
+
+def _refuse_newcomer(client: "redis.Redis", target: RestoreTarget) -> None:
+    """No lock reaches another machine. A stream that begins there finds no table and makes one in the same place."""
+    if _is_alive(client) or target.has_checkpoints():
+        raise Fault("restore: a stream began on another machine meanwhile: stop it, then restore again with --force")
 
 
 def _require_key(settings: Settings, manifest: Manifest) -> None:
@@ -111,9 +122,12 @@ def _require_key(settings: Settings, manifest: Manifest) -> None:
         raise UserError("TIDEMARK_PSEUDONYM_KEY: must be set: the backup was made with a key from the settings")
 
 
-def _restore_lake(settings: Settings, uri: str, manifest: Manifest, progress: Progress) -> None:
+def _restore_lake(
+    settings: Settings, uri: str, manifest: Manifest, progress: Progress, refuse_newcomer: Callable[[], None]
+) -> None:
     done = 0
     for group in _groups(manifest):
+        refuse_newcomer()
         works = [partial(_fetch, uri, file, f"{settings.lake_uri}{file.path.removeprefix(LAKE)}") for file in group]
         done = in_parallel(works, progress, manifest.size_bytes, done)
 

@@ -36,6 +36,9 @@ class RestoreTarget:
         if self._has_other_key():
             yield f"another pseudonym key {self._key}"
 
+    def has_checkpoints(self) -> bool:
+        return _first_file(self._settings.checkpoints_uri) is not None
+
     def clear(self) -> None:
         """Delete all of it."""
         self._unlink_views()

@@ -16,6 +16,7 @@ from typing import Any
 from pyarrow import fs
 
 from conf.locations import is_remote
+from intake.segment_cleanup import sync_folder
 from tidemark.errors import CheckpointDamaged, Fault, SettingsError, StaleWriter
 
 _NAME = "tidemark.json"
@@ -24,7 +25,8 @@ _DIGEST = "digest"
 
 @dataclass(frozen=True, slots=True)
 class CheckpointNote:
-    """`identity`: of this checkpoint. `source`: the kind it reads. `epoch`: of the last writer to Redis.
+    """`identity`: of this checkpoint. `source`: the kind it reads; `log_id`: which log of it, None when that is not
+    known (yet). `epoch`: of the last writer to Redis.
 
     `delay_s`: the longest watermark delay ever used. `families`: family → event time from which its windows are
     complete. `late`: minutes in which an event was dropped and whose windows may still be open. `records`: cumulative
@@ -46,6 +48,7 @@ class CheckpointNote:
     since: int | None = None
     held: dict[str, int] = field(default_factory=dict)
     held_until: str = ""
+    log_id: str | None = None
 
 
 class NoteFile:
@@ -142,3 +145,4 @@ def _replace_local(folder: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(draft, folder / _NAME)
+    sync_folder(folder)

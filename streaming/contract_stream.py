@@ -11,13 +11,16 @@ from conf.settings import Settings
 from intake.position import SEGMENTS
 from intake.segments import FileSource
 from intake.source import open_source
+from streaming.begin_anew import has_checkpoint, remove_checkpoint
 from streaming.checkpoint_log import CheckpointLog
 from streaming.lake_progress import LakeProgress
 from streaming.lake_writer import LakeWriter
 from streaming.query_lane import Session
 from streaming.restarts import Restarts
 from streaming.speed_lane import SpeedLane
+from tidemark import keys
 from tidemark.contracts import ContractSet
+from tidemark.errors import CheckpointDamaged
 from tidemark.keys import LAKE_LANE, LANES
 from tidemark.metrics.model import Metric
 from tidemark.metrics.registry import Registry
@@ -108,12 +111,30 @@ class ContractStream:
         """Delete segments that every lane has committed, after the configured time."""
         if not isinstance(self.source, FileSource):
             return
-        consumed = [set(_segments(lane.checkpoint)) for lane in self.lanes.values()]
-        cleaned = self.source.clean(
-            set.intersection(*consumed), self._settings.segment_retention_s, datetime.fromtimestamp(time.time(), UTC)
-        )
+        consumed = set.intersection(*(_segments(lane.checkpoint) for lane in self.lanes.values()))
+        after_s, now = self._settings.segment_retention_s, datetime.fromtimestamp(time.time(), UTC)
+        due = self.source.due(consumed, after_s, now)
+        try:
+            self._forget_dormant(due)
+        except redis.RedisError as error:
+            LOG.warning("consumed segments kept, Redis does not answer", contract=self.name, error=str(error))
+            due = set()
+        cleaned = self.source.clean(due, after_s, now)
         if cleaned.segments:
             LOG.info("consumed segments deleted", contract=self.name, segments=cleaned.segments)
+
+    def _forget_dormant(self, due: set[str]) -> None:
+        """Lanes that no metric needs now, and that lack what is about to be deleted, begin anew when one does.
+
+        Their old checkpoint would go on behind the hole as if there were none. The progress record goes first: a reader
+        that finds nothing unread behind it would call the views whole.
+        """
+        for name in (name for name in LANES if name not in self.lanes):
+            checkpoint = keys.checkpoint(self._settings.checkpoints_uri, self.name, name)
+            if due and has_checkpoint(checkpoint) and _lacks(checkpoint, due):
+                self._client.delete(keys.progress(self.name, name))
+                remove_checkpoint(checkpoint)
+                LOG.info("checkpoint removed, it lacks segments that go", contract=self.name, lane=name)
 
     def _build(self) -> list[Lane]:
         """Make the lanes that are missing."""
@@ -139,6 +160,14 @@ def metrics_by_lane(metrics: Sequence[Metric]) -> dict[str, tuple[Metric, ...]]:
     return {lane: found for lane, found in lanes.items() if found or lane == "exact"}
 
 
-def _segments(checkpoint: str) -> list[str]:
+def _segments(checkpoint: str) -> set[str]:
     position = CheckpointLog(checkpoint).consumed_position() or {}
-    return list(position.get(SEGMENTS, ()))
+    return set(position.get(SEGMENTS, ()))
+
+
+def _lacks(checkpoint: str, segments: set[str]) -> bool:
+    """Whether a checkpoint has not consumed all of these; one that cannot be trusted has not."""
+    try:
+        return not segments <= _segments(checkpoint)
+    except CheckpointDamaged:
+        return True

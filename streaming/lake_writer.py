@@ -56,8 +56,10 @@ class LakeWriter(QueryLane):
 
     def start(self, *, once: bool) -> None:
         """Run on the checkpoint. `once`: end when all is read. SourceLost when the source lacks what comes next."""
-        refuse_lost(self._source, self._log.consumed_position(), self.name)
+        noted = self._notes.read()
+        refuse_lost(self._source, self._log.consumed_position(), noted.log_id if noted else None, self.name)
         self.prepare()
+        self.note = self._notes.update(self.note, log_id=self.note.log_id or self._source.log_id())
         every = f"{self.settings.lake_trigger_s} seconds"
         self.launch({"availableNow": True} if once else {"processingTime": every}, "append")
 

@@ -10,11 +10,11 @@ import redis
 from conf.settings import Settings
 from runtime.redis_server import redis_url
 from runtime.spark_session import build_session
+from runtime.stream_lock import is_locked, locked_contract
 from streaming.contract_stream import ContractStream
 from streaming.fenced_writer import connect
 from streaming.registry_watch import RegistryWatch
 from streaming.speed_lane import SpeedLane
-from streaming.stream_lock import is_locked, locked_contract
 from tidemark import keys
 from tidemark.errors import Fault, UserError
 from tidemark.windows import iso

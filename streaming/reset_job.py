@@ -13,13 +13,13 @@ import redis
 
 from conf.settings import Settings
 from runtime.redis_server import redis_url
+from runtime.stream_lock import locked_contract
 from streaming.begin_anew import has_checkpoint
 from streaming.contract_stream import ContractStream, Lane
 from streaming.fenced_writer import answering, connect
 from streaming.heartbeat import ALIVE_MS
 from streaming.registry_watch import RegistryWatch
 from streaming.speed_lane import SpeedLane
-from streaming.stream_lock import locked_contract
 from tidemark import keys
 from tidemark.errors import Fault, UserError
 from tidemark.windows import iso

@@ -24,6 +24,7 @@ from conf.settings import Settings, load_settings
 from runtime.logs import configure_logging
 from runtime.redis_server import redis_url
 from runtime.spark_session import build_session
+from runtime.storage_trouble import storage_trouble
 from streaming.fenced_writer import connect
 from streaming.native_libraries import unpack_compression
 from streaming.supervisor import Show, Supervisor
@@ -143,6 +144,11 @@ def main(argv: Sequence[str]) -> int:
     except TidemarkError as error:
         print(f"speed_job: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
+    except Exception as error:
+        if trouble := storage_trouble(error):
+            print(f"speed_job: {trouble}", file=sys.stderr)
+            return 1
+        raise
     return 0
 
 

@@ -116,8 +116,10 @@ class SpeedLane(QueryLane):
 
         SourceLost when the source no longer has what comes next.
         """
-        refuse_lost(self._source, self._log.consumed_position(), self.name)
+        noted = self._notes.read()
+        refuse_lost(self._source, self._log.consumed_position(), noted.log_id if noted else None, self.name)
         self.prepare()
+        self._note = self._notes.update(self._note, log_id=self._note.log_id or self._source.log_id())
         every = f"{self.settings.speed_trigger_s} seconds"
         self.launch({"availableNow": True} if once else {"processingTime": every}, "update")
 

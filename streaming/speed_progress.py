@@ -1,5 +1,6 @@
 """The progress record of a speed lane: up to where in event time, and as of when, the views hold what was received."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 from intake.position import Position
@@ -8,6 +9,8 @@ from streaming.batch_facts import BatchFacts
 from streaming.checkpoint_log import Commit
 from streaming.checkpoint_note import CheckpointNote
 from streaming.fenced_writer import Command
+from streaming.sources.kafka import may_have_left
+from tidemark.errors import Fault
 from tidemark.progress import Progress
 
 
@@ -47,6 +50,8 @@ class SpeedProgress:
         before = self.record
         seen = [t for t in (before.max_event_time, facts.max_event_time) if t is not None]
         received = min(facts.received_through or 0.0, facts.planned_at)
+        if may_have_left(before.position, position):
+            received = min(received, self._unread_since(position))
         self.record = Progress(
             epoch=note.epoch,
             batch=facts.batch,
@@ -80,8 +85,14 @@ class SpeedProgress:
         """
         if commit is None:
             return self._now_s()
-        unread = self._source.backlog(position)
+        return min(commit.planned_at, self._unread_since(position))
+
+    def _unread_since(self, position: Position) -> float:
+        """When the oldest record behind a position was received; infinity: there is none, 0: it is not known."""
+        try:
+            unread = self._source.backlog(position)
+        except Fault:
+            return 0.0
         if unread.records == 0:
-            return commit.planned_at
-        oldest_s = unread.oldest_received_at.timestamp() if unread.oldest_received_at else 0.0
-        return min(commit.planned_at, oldest_s)
+            return math.inf
+        return unread.oldest_received_at.timestamp() if unread.oldest_received_at else 0.0

@@ -10,6 +10,7 @@ import redis
 import structlog
 
 from conf.settings import Settings
+from runtime.stream_lock import locked_contract
 from streaming.contract_stream import ContractStream
 from streaming.fenced_writer import ViewsLost
 from streaming.heartbeat import Heartbeat
@@ -18,7 +19,6 @@ from streaming.rebuild import forget_pointers
 from streaming.registry_watch import RegistryWatch
 from streaming.server_watch import ServerWatch
 from streaming.speed_lane import SpeedLane
-from streaming.stream_lock import locked_contract
 from tidemark.errors import SourceUnavailable, UserError, ViewsUnavailable
 
 LOG = structlog.get_logger()

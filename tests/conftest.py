@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from confluent_kafka.admin import AdminClient
 
 from conf.settings import Settings, load_settings
 from runtime import redis_server
@@ -77,3 +78,12 @@ def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     broker = KafkaBroker(tmp_path_factory.mktemp("kafka"))
     yield broker.start()
     broker.stop()
+
+
+@pytest.fixture(scope="session")
+def brokers() -> Iterator[str]:
+    """host:port of librdkafka's own mock cluster: a real protocol, no JVM; not all that a broker can."""
+    cluster = AdminClient({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
+    (broker,) = cluster.list_topics(timeout=10).brokers.values()
+    yield f"{broker.host}:{broker.port}"
+    del cluster

@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
-from intake.position import Position
+from intake.position import SEGMENTS, Position, lag
 from tidemark.errors import SettingsError
 
 _MAX_BATCH_RECORDS = 500_000
@@ -39,6 +39,16 @@ def read_topic_between(
         .option("endingOffsets", json.dumps({topic: last}) if last else "latest")
         .load()
     )
+
+
+def may_have_left(start: Position, end: Position) -> bool:
+    """Whether a batch between two positions may have left records that the topic held when it was planned.
+
+    Of a backlog each partition gives its share, so the newest record that was taken says nothing of the others. Shares
+    are rounded per partition. Segments of the `files` source are taken in the order in which they came.
+    """
+    partitions = sum(map(len, end.values()))
+    return SEGMENTS not in end and lag(end, start) >= _MAX_BATCH_RECORDS - partitions
 
 
 def _options(settings: Settings, contract: str) -> dict[str, str]:

@@ -1,24 +1,16 @@
 """The `kafka` source against librdkafka's own mock cluster (a real protocol, no JVM) and against a real broker."""
 
 import os
-from collections.abc import Iterator
+import time
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from intake.kafka_log import KafkaSource
 from intake.position import lag
-from intake.source import Backlog, LostRange
-from tidemark.errors import Fault
-
-
-@pytest.fixture(scope="module")
-def brokers() -> Iterator[str]:
-    cluster = AdminClient({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
-    (broker,) = cluster.list_topics(timeout=10).brokers.values()
-    yield f"{broker.host}:{broker.port}"
-    del cluster
+from intake.source import Backlog, LostRange, refuse_lost
+from tidemark.errors import Fault, SourceLost
 
 
 def test_records_come_back_as_they_were_sent(brokers: str) -> None:
@@ -47,6 +39,16 @@ def test_backlog_is_what_the_consumer_lacks(brokers: str) -> None:
     assert backlog.oldest_received_at is not None
     assert source.backlog(None).records == 14
     assert source.has_data()
+
+
+def test_all_of_a_partition_that_ends_before_what_was_read_is_unread(brokers: str) -> None:
+    """The topic was made anew: whoever asks must not be told that there is nothing to do, or nothing missing."""
+    source = KafkaSource(brokers, "shorter", "device_id")
+    source.append([b'{"device_id":"a"}'] * 6)
+    ends = source.end_position()["shorter"]
+    backlog = source.backlog({"shorter": {partition: end + (100 if end else 0) for partition, end in ends.items()}})
+    assert backlog.records == 6
+    assert backlog.oldest_received_at is not None
 
 
 def test_a_broker_that_is_away_gives_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +87,30 @@ def test_a_topic_that_was_made_anew_is_noticed(kafka_bootstrap: str) -> None:
 
 
 @pytest.mark.kafka
+def test_a_topic_that_was_made_anew_and_has_outgrown_what_was_read_is_noticed(kafka_bootstrap: str) -> None:
+    source = KafkaSource(kafka_bootstrap, "outgrown", "device_id")
+    admin = AdminClient({"bootstrap.servers": kafka_bootstrap, "log_level": 0})
+    make_anew(admin, "outgrown")
+    source.append([b"{}"] * 100)
+    consumed, read = source.end_position(), source.log_id()
+    assert read is not None
+    refuse_lost(source, consumed, read, "access/lake")
+    admin.delete_topics(["outgrown"])["outgrown"].result()
+    make_anew(admin, "outgrown")
+    source.append([b"{}"] * 150)
+    assert source.lost(consumed) == (), "by its offsets alone it looks like a topic that has grown"
+    with pytest.raises(SourceLost, match=r"access/lake: .*made anew.*runbooks/kafka-retention-passed"):
+        refuse_lost(source, consumed, read, "access/lake")
+    refuse_lost(source, consumed, None, "access/lake")
+    refuse_lost(source, consumed, source.log_id(), "access/lake")
+
+
+@pytest.mark.kafka
+def test_a_topic_that_is_absent_has_no_id(kafka_bootstrap: str) -> None:
+    assert KafkaSource(kafka_bootstrap, "absent", "device_id").log_id() is None
+
+
+@pytest.mark.kafka
 def test_a_real_broker_creates_the_topic_once_and_keeps_all_records(kafka_bootstrap: str) -> None:
     source = KafkaSource(kafka_bootstrap, "tidemark.intake", "device_id")
     assert source.end_position() == {"tidemark.intake": {}}
@@ -104,3 +130,15 @@ def test_a_record_beyond_what_the_broker_takes_is_a_clear_failure(kafka_bootstra
     with pytest.raises(Fault, match=r"^source: kafka: [12] of 2 records not delivered: .*size"):
         source.append([os.urandom(3_000_000), b"{}"])
     assert source.append([b"{}"]) == 1
+
+
+def make_anew(admin: AdminClient, topic: str) -> None:
+    """With one partition; a broker still deletes for a moment what has that name."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            admin.create_topics([NewTopic(topic, 1)])[topic].result()
+            return
+        except KafkaException:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)

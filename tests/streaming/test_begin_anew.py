@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
+from runtime.stream_lock import locked_contract
 from streaming.begin_anew import sealed_since
 from streaming.fenced_writer import FencedWriter
-from streaming.stream_lock import locked_contract
 from tests.packs import SHIPPED
 from tests.streaming.stage import TOTALS, Stage, access, at
 from tidemark import keys

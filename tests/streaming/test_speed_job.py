@@ -1,6 +1,8 @@
 """How the speed layer's session is set: for small batches, one after the other."""
 
+import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,3 +41,22 @@ def test_a_master_that_somebody_chose_stays(master: str | None) -> None:
     from streaming.speed_job import stream_conf
 
     assert "spark.master" not in stream_conf(Settings(env="local", spark_master=master))
+
+
+def test_a_disk_that_is_full_is_one_line_also_as_a_plain_script(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The embedded Redis needs the disk before the first query does."""
+    from streaming import speed_job
+
+    def full(_: Settings) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{home}/redis")
+
+    monkeypatch.setattr(speed_job, "redis_url", full)
+    assert speed_job.main(["--once"]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert [line for line in told if line.startswith("speed_job:")] == told[-1:]
+    assert told[-1].startswith("speed_job: the disk is full: ")
+    monkeypatch.setattr(speed_job, "redis_url", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        speed_job.main(["--once"])

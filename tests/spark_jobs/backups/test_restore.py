@@ -1,5 +1,6 @@
 """Restore of a lake: all of it, checked, and never over what is there."""
 
+import re
 import signal
 import sqlite3
 from collections.abc import Callable
@@ -10,8 +11,10 @@ import pytest
 import redis
 from deltalake import DeltaTable
 
+from cli.main import main
 from conf.settings import Settings, load_settings
-from spark_jobs import backup, restore
+from runtime.stream_lock import locked_contract
+from spark_jobs import archive, backup, restore
 from spark_jobs.archive import find_backup
 from spark_jobs.delta_log import head_version
 from spark_jobs.ledgers import latest_publications
@@ -85,6 +88,65 @@ def test_a_stream_that_runs_stops_a_restore(
     with pytest.raises(Fault, match="a stream runs"):
         restore.run(settings, done.uri, force=True)
     assert assert_consistent(settings.lake_uri).version == 3
+
+
+def test_a_stream_that_holds_its_lock_stops_a_restore_also_before_its_first_heartbeat(
+    settings: Settings, lake: WrittenLake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = backup.run(settings, str(tmp_path / "kept"), NOW)
+    with locked_contract(settings, "access"):
+        assert main(["restore", done.uri, "--force"]) == 1
+    told = capsys.readouterr().err.strip()
+    assert re.fullmatch(r"tidemark: a stream runs on these checkpoints.*: stop it first", told)
+    assert assert_consistent(settings.lake_uri).version == 3
+
+
+def test_a_stream_that_starts_in_the_middle_of_a_restore_is_refused(
+    settings: Settings, lake: WrittenLake, elsewhere: Callable[[str], Settings], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """A service that is started again and again would make tables of its own where the restore's are not there yet."""
+    done = backup.run(settings, str(tmp_path / "kept"), NOW)
+    starts, first = [], iter([True])
+
+    def copy_beside_a_start(source: str, target: str) -> tuple[int, str]:
+        if next(first, False):
+            starts.append(main(["stream", "--once", "--source-contract", "access"]))
+        return archive.copy_file(source, target)
+
+    monkeypatch.setattr("spark_jobs.restore.copy_file", copy_beside_a_start)
+    target = elsewhere("other")
+    restore.run(target, done.uri, force=False)
+    assert starts == [1]
+    assert capsys.readouterr().err.strip().endswith("access: a restore is under way: start again when it has ended")
+    assert assert_consistent(target.lake_uri).version == 3
+    with locked_contract(target, "access"):
+        pass
+
+
+@pytest.mark.parametrize("sign", ["checkpoint", "heartbeat"])
+def test_a_stream_that_begins_on_another_machine_ends_the_restore_before_it_shows_anything(
+    settings: Settings, lake: WrittenLake, elsewhere: Callable[[str], Settings], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, redis_url: str, sign: str,
+) -> None:  # fmt: skip
+    done = backup.run(settings, str(tmp_path / "kept"), NOW)
+    target = elsewhere("other")
+    note = Path(target.checkpoints_uri) / "access" / "lake" / "tidemark.json"
+
+    def copy_beside_a_stream(source: str, to: str) -> tuple[int, str]:
+        if sign == "checkpoint":
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text("{}")
+        else:
+            with redis.Redis.from_url(redis_url) as client:
+                client.set(keys.alive("access", "lake"), "1")
+        return archive.copy_file(source, to)
+
+    monkeypatch.setattr("spark_jobs.restore.copy_file", copy_beside_a_stream)
+    with pytest.raises(Fault, match="a stream began on another machine meanwhile"):
+        restore.run(target, done.uri, force=False)
+    assert latest_publications(LakeTables(target.lake_uri)) == {}
+    assert head_version(LakeTables(target.lake_uri).bronze_events("access")) is None
 
 
 def test_the_metadata_comes_back_also_while_it_is_written(
