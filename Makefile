@@ -53,7 +53,7 @@ test: setup-dev ## The tests, with real Redis, Spark and Kafka, and the coverage
 	@$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE) --cov --cov-report=term $(PYTEST_ARGS)
 
 test-faults: setup-dev ## Every fault: kills, lost checkpoints, Redis, Kafka and disks that fail (long)
-	@$(BIN)/python -m pytest tests/faults tests/simulation $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/faults tests/simulation $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 soak: setup-dev ## Half an hour at 2,000 events/s with a kill each minute (SOAK_ARGS="--minutes 4 --rate 500")
 	@$(BIN)/python -m bench.soak $(SOAK_ARGS)
