@@ -33,6 +33,7 @@ def test_a_busy_port_gives_way_to_the_next_free_one() -> None:
         assert port < free_port(port) < port + 100
 
 
+@pytest.mark.usefixtures("settings")  # of itself the child would start a server on the home, and leave it
 def test_a_child_that_fails_is_named_with_its_last_line(home: Path) -> None:
     children = Children(home / "logs", dict(os.environ))
     children.start("query", "query", "nothing", "--window", "10m", "--from", "x", "--to", "y")
