@@ -29,12 +29,12 @@ def redis_address(url: str) -> str:
 
 def metadata_address(url: str) -> str:
     """A SQLAlchemy URL of a database that is supported; it is read like any URL, no library of that name is needed."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         if _METADATA_SCHEME.match(url) and (parts.port is None or parts.hostname):
             return url
     except ValueError:
-        pass  # of the port
+        pass  # of the port, or of the brackets of an IPv6 host
     raise ValueError("must be a SQLAlchemy URL such as sqlite:///file.db or postgresql://host/name")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def is_ahead(uri: str, plan: MetricPlan) -> bool:
-    """Whether gold was written since the version that is published. -1: nothing of it is."""
+    """Whether gold was written since the version that is published."""
     head = head_version(uri)
     return head is not None and is_written(uri, _published_version(plan), head)
 
@@ -30,6 +30,7 @@ def take_back(spark: "SparkSession", uri: str, plan: MetricPlan) -> None:
 
 
 def _published_version(plan: MetricPlan) -> int:
+    """-1: none of the table is published."""
     version = plan.previous.gold_version if plan.previous else None
     return -1 if version is None else version
 
@@ -45,10 +46,9 @@ def write_gold(rows: "DataFrame", uri: str, plan: MetricPlan) -> None:
 
     Trap: a table of which nothing is published may still be there, with the rows and columns of an older definition.
     """
-    unpublished = plan.previous is None or plan.previous.gold_version is None
     writer = rows.write.format("delta").mode("overwrite").partitionBy("window_date")
     writer = writer.option("delta.enableDeletionVectors", "false")
-    if plan.rebuild or unpublished:
+    if plan.rebuild or _published_version(plan) < 0:
         writer = writer.option("overwriteSchema", "true")
     else:
         writer = writer.option("replaceWhere", span_sql(plan.spans, "window_start", "window_date"))
