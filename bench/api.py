@@ -42,7 +42,7 @@ class Api:
     def cpu_s(self) -> float:
         """Of the server and its workers, so far."""
         server = psutil.Process(self._process.pid)
-        return sum(cpu_s(process) for process in (server, *server.children(recursive=True)))
+        return cpu_s(server)
 
 
 def redis_cpu_s(redis_url: str) -> float:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +108,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def cpu_s(process: psutil.Process) -> float:
-    """CPU seconds that a process has used, user and system."""
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    """CPU seconds that a process and those below it have used, user and system."""
+    used = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # a worker that has just ended
+            times = each.cpu_times()
+            used += float(times.user + times.system)
+    return used
 
 
 def lines(file: Path) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from runtime.python_worker import keep_archives
 from spark_jobs.commit_conflicts import retry_conflicts
 from spark_jobs.delta_log import head_version
 from spark_jobs.event_columns import with_event_columns
@@ -111,6 +112,7 @@ def pack_rows(rows: "DataFrame", metric: Metric) -> "DataFrame":
     schema = StructType([rows.schema[name] for name in kept]).add("partial", BinaryType())
 
     def pack(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        keep_archives()
         codec = PartialCodec(metric)
         for batch in batches:
             if batch.num_rows:

@@ -12,11 +12,11 @@ import structlog
 from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings
-from quality.stream_check import parse_events
+from quality.stream_check import valid_events
 from runtime.storage_trouble import root_cause
 from streaming.checkpoint_log import CheckpointLog, PositionTracker
 from streaming.sources import read_range
-from streaming.speed_views import aggregate_state, explode_families, keep_valid
+from streaming.speed_views import add_bucket, aggregate_state, columns_read, explode_families
 from streaming.view_rows import ViewRows
 from tidemark.contracts import ContractSet
 from tidemark.metrics.model import Metric
@@ -36,13 +36,13 @@ class Suspects:
     def guilty(self, log: CheckpointLog, metrics: Sequence[Metric]) -> dict[str, BaseException]:
         """Name of a metric → what it fails with. Empty when they all work, or when it fails without any of them."""
         try:
-            events = self._failed_batch(log)
+            records = self._failed_batch(log)
         except Exception as error:  # noqa: BLE001  the source or the session is in trouble: no metric's doing
             LOG.warning("the failed batch cannot be read again", lane=self._lane, error=root_cause(error))
             return {}
-        if self._trouble(events, metrics) is None or self._trouble(events, ()) is not None:
+        if self._trouble(records, metrics) is None or self._trouble(records, ()) is not None:
             return {}
-        alone = {metric.name: self._trouble(events, (metric,)) for metric in metrics}
+        alone = {metric.name: self._trouble(records, (metric,)) for metric in metrics}
         return {name: trouble for name, trouble in alone.items() if trouble is not None}
 
     def _failed_batch(self, log: CheckpointLog) -> DataFrame:
@@ -52,13 +52,13 @@ class Suspects:
         planned, commit = log.last_planned(), log.last_commit()
         if planned is not None and (commit is None or planned > commit.batch):
             end = tracker.advance(planned)
-        records = read_range(self._spark, self._settings, self._contract.name, start, end)
-        return parse_events(records, self._contract, self._settings)
+        return read_range(self._spark, self._settings, self._contract.name, start, end)
 
-    def _trouble(self, events: DataFrame, metrics: Sequence[Metric]) -> BaseException | None:
+    def _trouble(self, records: DataFrame, metrics: Sequence[Metric]) -> BaseException | None:
         try:
             rows = (
-                events.transform(keep_valid, self._contract, metrics)
+                valid_events(records, self._contract, self._settings, columns_read(self._contract, metrics))
+                .transform(add_bucket, self._contract)
                 .transform(explode_families, metrics, self._lane)
                 .transform(aggregate_state, self._lane)
                 .toArrow()

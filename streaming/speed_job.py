@@ -68,6 +68,9 @@ _STREAMING = {
     # minute would have ever more changes to read again at its start, and a checkpoint that grows.
     "spark.sql.streaming.stateStore.maintenanceInterval": "20s",
     "spark.sql.streaming.numRecentProgressUpdates": "10",
+    # The lake writer keeps a batch only until it has written it: looking for the best way to pack each column was a
+    # quarter of its CPU.
+    "spark.sql.inMemoryColumnarStorage.compressed": "false",
     # Concurrent appends of one small table each: no need to sort for statistics of 32 columns of raw text.
     "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "16",
 }

@@ -15,7 +15,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.settings import Settings
 from intake.source import Source, refuse_lost
-from quality.stream_check import parse_events
+from quality.stream_check import valid_events
 from runtime.storage_trouble import root_cause, storage_trouble
 from streaming.batch_facts import BatchFacts, read_batch_facts
 from streaming.begin_anew import remove_checkpoint, sealed_since
@@ -32,11 +32,12 @@ from streaming.sources import read_source
 from streaming.speed_progress import SpeedProgress
 from streaming.speed_views import (
     accept_once,
+    add_bucket,
     aggregate_state,
     bucket_s,
+    columns_read,
     explode_families,
     keep_unsealed,
-    keep_valid,
     observe_events,
     watermark_delay_s,
 )
@@ -187,9 +188,10 @@ class SpeedLane(QueryLane):
 
     def frame(self) -> DataFrame:
         records = read_source(self.spark, self.settings, self.contract.name)
-        parsed = parse_events(records, self.contract, self.settings)
+        columns = columns_read(self.contract, self._metrics)
         return (
-            parsed.transform(keep_valid, self.contract, self._metrics)
+            valid_events(records, self.contract, self.settings, columns)
+            .transform(add_bucket, self.contract)
             .transform(observe_events, self.contract)
             .transform(keep_unsealed, self._note.since)
             .transform(accept_once, self.contract)

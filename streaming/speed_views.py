@@ -41,15 +41,17 @@ def watermark_delay_s(contract: Contract) -> int:
     return contract.late_after_s + bucket_s(contract)
 
 
-def keep_valid(df: DataFrame, contract: ContractSet, metrics: Sequence[Metric]) -> DataFrame:
-    """Valid events with their bucket and the columns that the metrics read; nothing else goes through the shuffles."""
-    newest = contract.newest
-    length = bucket_s(newest)
-    second = F.unix_seconds(newest.event_time)
-    needed = {newest.event_time, newest.dedupe, "received_at"} | _columns_read(metrics)
-    kept = [name for name in df.columns if name in needed]
-    bucket = F.timestamp_seconds(second - F.pmod(second, F.lit(length)))
-    return df.where(F.size("reasons") == 0).select(*kept, bucket.alias(BUCKET))
+def columns_read(contract: ContractSet, metrics: Sequence[Metric]) -> list[str]:
+    """The fields without which the speed views of these metrics cannot be computed: no other goes into a shuffle."""
+    needed = {contract.newest.event_time, contract.newest.dedupe} | _names_in(metrics)
+    return [field.name for field in contract.columns if field.name in needed]
+
+
+def add_bucket(df: DataFrame, contract: ContractSet) -> DataFrame:
+    """Valid events with the bucket that they are in."""
+    second = F.unix_seconds(contract.newest.event_time)
+    start = F.timestamp_seconds(second - F.pmod(second, F.lit(bucket_s(contract.newest))))
+    return df.withColumn(BUCKET, start)
 
 
 def observe_events(df: DataFrame, contract: ContractSet) -> DataFrame:
@@ -139,8 +141,8 @@ def _nullable(column: Column) -> Column:
     return F.when(F.col(BUCKET).isNotNull(), column)
 
 
-def _columns_read(metrics: Sequence[Metric]) -> set[str]:
-    """Columns that a metric's SQL may name: compiled SQL quotes every one of them."""
+def _names_in(metrics: Sequence[Metric]) -> set[str]:
+    """What a metric's SQL may name, columns and fields of structs: compiled SQL quotes every one of them."""
     texts = [text for metric in metrics for text in _texts(metric)]
     return {name for text in texts for name in re.findall(r"`([^`]+)`", text)}
 

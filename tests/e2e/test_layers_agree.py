@@ -72,11 +72,12 @@ def valid_events(spark: "SparkSession", contract: str, runs: list[Corpus], setti
 
 def stream_partials(events: "DataFrame", contract: str, lane: str) -> dict[str, dict[Cell, bytes]]:
     """family → cell → packed partial, by the speed layer's own transforms over a static frame."""
-    from streaming.speed_views import aggregate_state, explode_families, keep_valid
+    from streaming.speed_views import add_bucket, aggregate_state, columns_read, explode_families
     from streaming.view_rows import ViewRows
 
     metrics = [metric for metric in SHIPPED.metrics_of(contract) if metric.lane == lane]
-    valid = keep_valid(events, SHIPPED.contracts[contract], metrics)
+    contracts = SHIPPED.contracts[contract]
+    valid = add_bucket(events.select("received_at", *columns_read(contracts, metrics)), contracts)
     state = aggregate_state(explode_families(valid, metrics, lane), lane)
     found: dict[str, dict[Cell, bytes]] = {metric.family: {} for metric in metrics}
     for command in ViewRows(contract, metrics).commands(state.toArrow()):
