@@ -1,6 +1,6 @@
-"""What both validators hold a record to before its contract is looked at, so that they always agree.
+"""What a record is held to before its contract is looked at.
 
-Java's and Python's JSON readers differ at the edges; these limits and patterns are inside what both of them read alike.
+JSON readers differ at the edges; within these limits and patterns, Java's, Python's and DuckDB's read the same.
 """
 
 MAX_RECORD_BYTES = 1 << 20

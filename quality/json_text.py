@@ -1,4 +1,4 @@
-"""A record's bytes → its JSON object, by exactly the limits that the stream's reader has (`json_limits`)."""
+"""A record's bytes → its JSON object, within the limits of `json_limits`."""
 
 import json
 import re

@@ -8,12 +8,12 @@ ours (a comma too many, NaN, the first of a repeated key), so whatever is in dou
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
 
 import duckdb
 import pyarrow as pa
 
-from quality.json_limits import FUTURE_S, MAX_DEPTH, MAX_NUMBER_CHARS
+from quality.json_limits import FUTURE_S, MAX_DECIMAL_DIGITS, MAX_DEPTH, MAX_NUMBER_CHARS
 from quality.masking import SEPARATOR
 from tidemark.contracts import PSEUDONYMISE, VERSION_FIELD, Contract, ContractSet, Field, FieldType
 from tidemark.fields import Bound, Rules
@@ -65,12 +65,18 @@ class QuickCheck:
         self._sql = _Statement(contract, is_newest=contract is contract_set.newest).text(columns)
         self._is_masked = "$mask" in self._sql
         try:
-            self.certain(RECORDS.empty_table(), "")
+            self._none = self._select(RECORDS.empty_table(), "")
         except duckdb.Error as error:
             raise Unsupported(str(error)) from error
 
     def certain(self, records: pa.Table, key: str) -> pa.Table:
         """`ROW` and the columns, typed and masked with `key`, of the records that are certainly valid, in order."""
+        try:
+            return self._select(records, key)
+        except duckdb.Error:
+            return self._none  # no record may stop the query; all of these are judged one by one
+
+    def _select(self, records: pa.Table, key: str) -> pa.Table:
         connection = _connection()
         connection.register("records", records)
         try:
@@ -250,15 +256,16 @@ def _rule_conditions(field: Field, typed: str) -> Iterator[str]:
 def _bound(kind: FieldType, bound: Bound, *, upwards: bool) -> str:
     """The nearest value of the type that is within the bound."""
     exact = Decimal(bound)  # type: ignore[arg-type]  # an open side has no bound
-    rounding = ROUND_CEILING if upwards else ROUND_FLOOR
     if kind.kind == "double":
         nearest = float(exact)
         if Decimal(nearest) < exact if upwards else Decimal(nearest) > exact:
             nearest = math.nextafter(nearest, math.inf if upwards else -math.inf)
         return f"'{nearest!r}'::DOUBLE"
-    step = Decimal(1).scaleb(-kind.scale)
-    digits = exact.quantize(step, rounding) if abs(exact) < Decimal(10) ** 18 else exact
-    return f"'{digits}'::DECIMAL(38, {kind.scale})"
+    with localcontext(prec=1_000):
+        digits = exact.quantize(Decimal(1).scaleb(-kind.scale), ROUND_CEILING if upwards else ROUND_FLOOR)
+    if len(digits.as_tuple().digits) > MAX_DECIMAL_DIGITS:
+        raise Unsupported(f"the bound {bound} has more digits than a decimal")
+    return f"'{digits:f}'::DECIMAL(38, {kind.scale})" if kind.kind == "decimal" else f"{digits:f}"
 
 
 def _decimal_pattern(kind: FieldType) -> str:

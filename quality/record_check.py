@@ -1,5 +1,5 @@
-"""The check of single records without Spark: for the API's ingest and for tests. Agrees with `stream_check`, reason by
-reason; a contract is compiled once into closures."""
+"""The check of one record, which says what is valid and why something is not: for the API's ingest, and in the stream
+for all that the quick check is not certain of. A contract is compiled once into closures."""
 
 import math
 import re

@@ -11,7 +11,7 @@ from data.faults import Faults
 from data.stream import PACKS, sent_records
 from data.traffic import Traffic
 from quality.batch_check import BatchCheck
-from quality.quick_check import RECORDS, ROW, QuickCheck
+from quality.quick_check import RECORDS, ROW, QuickCheck, Unsupported
 from quality.record_check import check_record
 from tests.quality.contracts import V2, everything
 from tests.quality.corpus import ARRIVED, corpus
@@ -107,6 +107,49 @@ def test_faulty_traffic_of_a_pack(pack: str) -> None:
     traffic = Traffic(pack, rate=40, seconds=60, seed=6, start_ms=int(ARRIVED.timestamp() - 3600) * 1000, faults=faults)
     raws = [sent.raw for sent in sent_records(traffic, contract.newest)]
     assert 0 < assert_agreement(contract, raws) < len(raws)
+
+
+BOUNDS = """
+name: bounds
+version: 1
+event_time: at
+late_after: 90s
+key: id
+dedupe: id
+fields:
+  id: {type: string, required: true}
+  at: {type: timestamp, required: true}
+  whole: {type: long, rules: {between: [-2, 9223372036854775807]}}
+  real: {type: double, rules: {between: [0.1, 1.0e+300]}}
+  money: {type: "decimal(18,9)", rules: {between: ["-0.1", 12345678]}}
+"""
+
+
+def test_values_on_both_sides_of_a_bound(tmp_path: Path) -> None:
+    contract = everything(tmp_path, BOUNDS.replace("name: bounds", "name: everything"))
+    numbers = ["-3", "-2", "9223372036854775807", "9223372036854775808", "0.1", "0.09999999999999999", "1e300", "1.1e300"]
+    numbers += ['"-0.1"', '"-0.100000001"', "12345678", '"12345678.1"', "99999999"]
+    raws = [
+        f'{{"id": "{number}", "at": "2026-01-01T00:00:00Z", "{field}": {value}}}'.encode()
+        for number in range(40)
+        for field in ("whole", "real", "money")
+        for value in numbers
+    ]
+    assert 0 < assert_agreement(contract, raws) < len(raws)
+    assert certain_rows(contract, raws)
+
+
+def test_what_the_quick_check_cannot_express_is_judged_all_the_same(tmp_path: Path) -> None:
+    """RE2 repeats a part a thousand times at the most."""
+    pattern = "^[a-z]{0,2000}$"
+    text = f"{BOUNDS.replace('name: bounds', 'name: everything')}  long: {{type: string, rules: {{matches: '{pattern}'}}}}\n"
+    contract = everything(tmp_path, text)
+    with pytest.raises(Unsupported):
+        QuickCheck(contract.newest, contract, contract.columns)
+    raws = [
+        f'{{"id": "{n}", "at": "2026-01-01T00:00:00Z", "long": "{"a" * n}"}}'.encode() for n in range(1_500, 2_600)
+    ]
+    assert assert_agreement(contract, raws) == 501
 
 
 def test_columns_that_nobody_wants_are_judged_all_the_same() -> None:
