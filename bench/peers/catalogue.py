@@ -25,7 +25,7 @@ PEERS = (
     Peer("PyFlink, file sink", "pyflink", ("file",), files=True),
     Peer("PyFlink, Redis at close", "pyflink", ("redis",)),
     Peer("PyFlink, Redis updated", "pyflink", ("updates",), share=0.2, updates=True),
-    Peer("Quix Streams", "quix", share=0.2, updates=True),
+    Peer("Quix Streams", "quix", share=0.05, updates=True),
 )
 FEAST = Peer("Feast", "feast")
 """A peer of serving, not of streams: features.py."""
