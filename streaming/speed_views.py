@@ -132,8 +132,13 @@ def _row(
         F.lit(length).alias("wlen"),
         F.col(f"_w{length}").alias("window"),
         _nullable(F.expr(dims_key).cast("string")).alias("dims_key"),
-        *(_nullable(F.expr(inputs.get(slot.name, "NULL")).cast(slot.spark_type)).alias(slot.name) for slot in layout),
+        *(_input(inputs.get(slot.name), slot.spark_type).alias(slot.name) for slot in layout),
     )
+
+
+def _input(sql: str | None, spark_type: str) -> Column:
+    """Most slots of a row are empty: a plain NULL each, or the generated code is too long for the JVM to compile."""
+    return F.lit(None).cast(spark_type) if sql is None else _nullable(F.expr(sql).cast(spark_type))
 
 
 def _nullable(column: Column) -> Column:
