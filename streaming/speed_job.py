@@ -100,7 +100,7 @@ def run(
     finally:
         client.close()
         if built:
-            session().stop()
+            _end(session())
 
 
 def stream_conf(settings: Settings) -> dict[str, str]:
@@ -112,6 +112,12 @@ def stream_conf(settings: Settings) -> dict[str, str]:
     if settings.spark_master != "local[*]":
         return dict(_STREAMING)
     return {**_STREAMING, "spark.master": f"local[{2 * (os.cpu_count() or 1)}]"}
+
+
+def _end(session: "SparkSession") -> None:
+    """Without the state stores' maintenance: a thread of its own, it would complain of the end below our last line."""
+    session._jvm.org.apache.spark.sql.execution.streaming.state.StateStore.stop()  # type: ignore[union-attr]
+    session.stop()
 
 
 @contextmanager

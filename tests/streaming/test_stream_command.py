@@ -77,6 +77,26 @@ def test_sigterm_ends_cleanly_and_a_second_stream_is_refused_meanwhile(settings:
     client.close()
 
 
+def test_nothing_of_spark_speaks_after_the_last_line(settings: Settings) -> None:
+    """The state stores' maintenance goes on in a thread of its own, which has nothing to say once the session ends."""
+    open_source(settings, load_registry([PACKAGED]).contracts["access"].newest).append([access("first", "00:00:00")])
+    script = """
+import sys, time
+from conf.settings import load_settings
+from streaming import speed_job
+speed_job._STREAMING["spark.sql.streaming.stateStore.maintenanceInterval"] = "1ms"
+speed_job.run(load_settings(), ["access"], once=True)
+print("done", file=sys.stderr)
+time.sleep(2)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=_PROJECT, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "SparkEnv not active" not in done.stderr
+    assert done.stderr.splitlines()[-1] == "done"
+
+
 def test_an_unknown_contract_is_wrong_use(settings: Settings) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", "stream", "--once", "--source-contract", "nope"],
