@@ -100,6 +100,8 @@ def _batches(lane: Any) -> list[dict[str, Any]]:
                         "rows": operator.numRowsTotal,
                         "updated": operator.numRowsUpdated,
                         "update_s": operator.allUpdatesTimeMs / 1000,
+                        "removed": operator.numRowsRemoved,
+                        "remove_s": operator.allRemovalsTimeMs / 1000,
                         "commit_s": operator.commitTimeMs / 1000,
                         "bytes": operator.memoryUsedBytes,
                     }
