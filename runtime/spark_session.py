@@ -97,12 +97,15 @@ def _own_jvm(settings: Settings) -> dict[str, str]:
 
 
 def _java_options(settings: Settings) -> str:
-    """Classes from the archive of set-up; a deep stack, for Spark matches a stopped callback's text recursively."""
+    """Classes from the archive of set-up; a deep stack, for Spark matches a stopped callback's text recursively.
+
+    Methods of more than 8,000 bytes are compiled too: what Spark generates for a contract of many metrics is as long.
+    """
     configuration = (Path(__file__).parent / "log4j2.properties").as_uri()
     level = {"debug": "info", "info": "warn", "warning": "warn", "error": "error"}[settings.log_level]
     quick = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m " if settings.env == "test" else ""
     return (
-        f"{archive_options()} {quick}-Xss64m -Duser.timezone=UTC "
+        f"{archive_options()} {quick}-XX:-DontCompileHugeMethods -Xss64m -Duser.timezone=UTC "
         f'"-Dlog4j2.configurationFile={configuration}" -Dtidemark.log.level={level}'
     )
 

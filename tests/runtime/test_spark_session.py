@@ -18,6 +18,11 @@ def test_a_local_session_loads_its_own_jars_and_stays_below_the_home(tmp_path: P
     assert conf["spark.sql.warehouse.dir"].startswith(str(tmp_path))
 
 
+def test_our_own_jvm_compiles_generated_code_of_any_length(tmp_path: Path) -> None:
+    options = session_conf(Settings(env="local", home=tmp_path))["spark.driver.extraJavaOptions"].split()
+    assert "-XX:-DontCompileHugeMethods" in options
+
+
 def test_on_a_platform_master_memory_and_jars_are_left_to_it(tmp_path: Path) -> None:
     conf = session_conf(Settings(env="aws", home=tmp_path))
     theirs = {"spark.master", "spark.jars", "spark.driver.memory", "spark.local.dir", "spark.hadoop.fs.file.impl"}
