@@ -81,6 +81,7 @@ def test_a_killed_batch_shows_all_or_nothing_and_the_next_one_finishes(stage: Ba
     assert_finished(stage)
 
 
+@pytest.mark.long
 def test_a_publication_that_dies_before_and_after_its_commit_is_whole_or_not_there(rig: Rig) -> None:
     """Without late events the old and the new are both exact: so is every answer, whatever dies when."""
     with rig.produce(0.5, 4 * HOUR, 1, "--duplicates", "0.02", "--invalid", "0.02", start=T0) as producer:

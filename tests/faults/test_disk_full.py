@@ -35,7 +35,8 @@ def told(rig: Rig) -> list[tuple[Any, ...]]:
     return [(point["start"], point["dims"], point["values"]) for point in answer["points"]]
 
 
-@pytest.mark.parametrize("place", [BRONZE, pytest.param(FIRST, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("place", [BRONZE, FIRST])
 def test_a_full_disk_ends_the_driver_with_one_line_and_loses_nothing(rig: Rig, place: str) -> None:
     produce(rig, 1)
     with rig.stream("--once", places=[place]) as driver:

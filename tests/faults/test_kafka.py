@@ -54,7 +54,8 @@ def is_in_a_batch(rig: Rig, lane: str) -> bool:
     return bool(planned - done)
 
 
-@pytest.mark.parametrize("seconds", [10, pytest.param(150, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("seconds", [10, 150])
 def test_a_broker_that_is_killed_in_the_middle_of_a_batch(rig: Rig, broker: KafkaBroker, seconds: int) -> None:
     produce(rig, 11, rate=100)
     with rig.stream() as driver:
