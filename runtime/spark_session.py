@@ -103,9 +103,10 @@ def _java_options(settings: Settings) -> str:
     """
     configuration = (Path(__file__).parent / "log4j2.properties").as_uri()
     level = {"debug": "info", "info": "warn", "warning": "warn", "error": "error"}[settings.log_level]
-    quick = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m " if settings.env == "test" else ""
+    short_lived = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m"
+    compiler = short_lived if settings.env == "test" else "-XX:-DontCompileHugeMethods"
     return (
-        f"{archive_options()} {quick}-XX:-DontCompileHugeMethods -Xss64m -Duser.timezone=UTC "
+        f"{archive_options()} {compiler} -Xss64m -Duser.timezone=UTC "
         f'"-Dlog4j2.configurationFile={configuration}" -Dtidemark.log.level={level}'
     )
 

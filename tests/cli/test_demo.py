@@ -59,7 +59,8 @@ def test_a_reading_says_what_is_not_known_yet_and_where_windows_come_from() -> N
 @pytest.mark.spark
 @pytest.mark.slow
 def test_the_demo_stops_by_itself_after_an_answer_of_both_layers(home: Path) -> None:
-    environment = {**os.environ, "TIDEMARK_ENV": "local", "TIDEMARK_HOME": str(home)}
+    short_lived = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}  # two JVMs of a minute each, beside other tests
+    environment = {**os.environ, "TIDEMARK_ENV": "local", "TIDEMARK_HOME": str(home), **short_lived}
     command = [sys.executable, "-m", "cli.main", "demo", "--seconds", "1", "--port", str(free_port(18_000))]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -87,7 +87,8 @@ def submit_locally(package: Package, environment: dict[str, str], arguments: Seq
         *(f"{environment['SPARK_HOME']}/bin/spark-submit", "--master", "local[2]", "--driver-memory", "1g"),
         *("--jars", jars, "--py-files", str(package.folder / CODE)),
         *("--conf", "spark.ui.enabled=false", "--conf", "spark.databricks.delta.snapshotPartitions=2"),
-        *("--conf", "spark.driver.host=127.0.0.1", "--conf", "spark.driver.extraJavaOptions=-Duser.timezone=UTC"),
+        *("--conf", "spark.driver.host=127.0.0.1"),
+        *("--conf", "spark.driver.extraJavaOptions=-Duser.timezone=UTC -XX:TieredStopAtLevel=1"),
         *(str(package.folder / "nightly.py"), *arguments),
     ]
     done = subprocess.run(

@@ -73,6 +73,7 @@ def test_a_broker_that_is_killed_in_the_middle_of_a_batch(rig: Rig, broker: Kafk
     print(f"broker away for {seconds} s: exact {caught_up_s:.1f} s after it was back")
 
 
+@pytest.mark.long
 def test_what_retention_deletes_unread_stops_the_stream_and_is_named(rig: Rig, broker: KafkaBroker) -> None:
     produce(rig, 13)
     rig.drain()

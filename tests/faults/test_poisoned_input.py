@@ -126,6 +126,7 @@ def assert_kept(rig: Rig, refused: int) -> None:
     assert rig.assert_bronze_exact() == counts["received"]
 
 
+@pytest.mark.long
 def test_every_kind_of_poison_at_once(rig: Rig) -> None:
     rng = Random(1)
     refused = send(rig, [*ordinary(0, 2_000), *large(10_000, 3, rng)])

@@ -54,7 +54,8 @@ def fence(server: RedisServer) -> Fence:
     return Fence.parse(held)
 
 
-@pytest.mark.parametrize("seconds", [15, pytest.param(120, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("seconds", [15, 120])
 def test_a_stopped_redis_is_waited_for(settings: Settings, tmp_path: Path, server: RedisServer, seconds: int) -> None:
     rig = rig_on(settings, tmp_path, server.url)
     posted = tmp_path / "posted.ndjson"

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.spark, pytest.mark.fault]
     "place",
     [
         "streaming.fenced_writer:FencedWriter.write@2:after",
-        "streaming.lake_writer:LakeWriter._append@1:after",
+        pytest.param("streaming.lake_writer:LakeWriter._append@1:after", marks=pytest.mark.long),
     ],
 )
 def test_a_kill_between_write_and_commit_counts_once(rig: Rig, place: str) -> None:
