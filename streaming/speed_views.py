@@ -131,19 +131,19 @@ def _row(
         F.lit(part).alias("part"),
         F.lit(length).alias("wlen"),
         F.col(f"_w{length}").alias("window"),
-        _nullable(F.expr(dims_key).cast("string")).alias("dims_key"),
-        *(_input(inputs.get(slot.name), slot.spark_type).alias(slot.name) for slot in layout),
+        _nullable(dims_key, "string").alias("dims_key"),
+        *(_nullable(inputs.get(slot.name), slot.spark_type).alias(slot.name) for slot in layout),
     )
 
 
-def _input(sql: str | None, spark_type: str) -> Column:
-    """Most slots of a row are empty: a plain NULL each, or the generated code is too long for the JVM to compile."""
-    return F.lit(None).cast(spark_type) if sql is None else _nullable(F.expr(sql).cast(spark_type))
+def _nullable(sql: str | None, spark_type: str) -> Column:
+    """The value, declared nullable: a constant condition would be seen through.
 
-
-def _nullable(column: Column) -> Column:
-    """The same value, declared nullable. A constant condition would be seen through."""
-    return F.when(F.col(BUCKET).isNotNull(), column)
+    Most slots of a row are empty: a plain NULL each, or the generated code is too long for the JVM to compile.
+    """
+    if sql is None:
+        return F.lit(None).cast(spark_type)
+    return F.when(F.col(BUCKET).isNotNull(), F.expr(sql).cast(spark_type))
 
 
 def _names_in(metrics: Sequence[Metric]) -> set[str]:
