@@ -24,7 +24,6 @@ from bench.report import Report
 from tidemark.windows import floor_to, iso
 
 READY_S = 240.0
-WARM_UP_S = 75.0
 POLL_S = 0.02
 GIVE_UP_S = 30.0
 PROBERS = 4
@@ -38,12 +37,17 @@ def main() -> None:
     parser.add_argument("--rates", type=int, nargs="+", default=list(GOALS))
     parser.add_argument("--seconds", type=float, default=60, help="of probing at each rate, after the warm-up")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument(
+        "--warm-up", type=float, default=75, help="seconds of load before the probes; ids are held for 1,400"
+    )
     parser.add_argument("--trigger", type=float, help="TIDEMARK_SPEED_TRIGGER_S instead of its default")
     asked = parser.parse_args()
-    report = Report("fresh", f"access events of 10,000 devices, {asked.seconds:g} s of probes a run")
+    report = Report(
+        "fresh", f"access events of 10,000 devices, {asked.seconds:g} s of probes a run after {asked.warm_up:g} s"
+    )
     found: dict[int, list[list[float]]] = {rate: [] for rate in asked.rates}
     for _, rate in itertools.product(range(asked.runs), asked.rates):
-        found[rate].append(measure(rate, asked.seconds, asked.trigger))
+        found[rate].append(measure(rate, asked.seconds, asked.warm_up, asked.trigger))
     for rate, runs in found.items():
         row: dict[str, Any] = {"events_per_s": rate, "probes": sum(map(len, runs))}
         for percentile in (50, 95, 99):
@@ -55,7 +59,7 @@ def main() -> None:
     report.finish()
 
 
-def measure(rate: int, seconds: float, trigger_s: float | None = None) -> list[float]:
+def measure(rate: int, seconds: float, warm_up_s: float, trigger_s: float | None = None) -> list[float]:
     """Seconds of every probe of one run on an empty deployment."""
     with Deployment(kafka=True) as deployment, Api(deployment, 1) as api:
         assert deployment.broker is not None
@@ -69,7 +73,7 @@ def measure(rate: int, seconds: float, trigger_s: float | None = None) -> list[f
         first = Prober(deployment.broker.bootstrap, api.port, PROBERS)
         if first.probe(READY_S) is None:
             raise RuntimeError(f"the stream answers nothing: {(deployment.folder / 'stream.log').read_text()[-2000:]}")
-        time.sleep(WARM_UP_S)
+        time.sleep(warm_up_s)
         until = time.monotonic() + seconds
         for number in range(PROBERS):
             prober = Prober(deployment.broker.bootstrap, api.port, number)
