@@ -69,8 +69,8 @@ def _everywhere(settings: Settings) -> dict[str, str]:
         # A few open files a task instead of sorting all rows by their day, of which most writes have one or two.
         "spark.sql.maxConcurrentOutputFileWriters": "8",
         "spark.ui.showConsoleProgress": "false",
-        # Of Spark's own 100 a stream of several contracts needs more in each round: it would generate and compile all of
-        # them anew, for ever.
+        # A stream of several contracts needs more than Spark's own 100 in each round: it would generate and compile all
+        # of them anew, for ever.
         "spark.sql.codegen.cache.maxEntries": "1000",
     }
 
