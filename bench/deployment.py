@@ -46,8 +46,13 @@ class Deployment(AbstractContextManager["Deployment"]):
         if kafka:
             (self.folder / "kafka").mkdir()
             self.broker = KafkaBroker(self.folder / "kafka")
-            self.environment |= {"TIDEMARK_SOURCE": "kafka", "TIDEMARK_KAFKA_BOOTSTRAP": self.broker.start()}
             self._open.callback(self.broker.stop)
+            try:
+                bootstrap = self.broker.start()
+            except BaseException:
+                self._open.close()
+                raise
+            self.environment |= {"TIDEMARK_SOURCE": "kafka", "TIDEMARK_KAFKA_BOOTSTRAP": bootstrap}
 
     def __exit__(self, *_: object) -> None:
         self._open.close()

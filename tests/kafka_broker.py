@@ -32,7 +32,9 @@ class KafkaBroker:
         properties = self.folder / "server.properties"
         properties.write_text(self._properties(), encoding="ascii")
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)).wait(START_TIMEOUT_S)
+        # One word with its option: one name in 64 begins with a dash.
+        format_folder = ("format", f"--cluster-id={cluster}", "--config", str(properties))
+        self._java("kafka.tools.StorageTool", *format_folder).wait(START_TIMEOUT_S)
         self._process = self._java("kafka.Kafka", str(properties))
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():

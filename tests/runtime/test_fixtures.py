@@ -1,6 +1,7 @@
 """The shared fixtures give what they promise."""
 
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,6 +9,7 @@ import redis
 from confluent_kafka import Consumer, Producer
 
 from conf.settings import Settings
+from tests.kafka_broker import KafkaBroker
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -41,3 +43,13 @@ def test_a_record_sent_to_the_broker_comes_back(kafka_bootstrap: str) -> None:
     consumer.close()
     assert message is not None
     assert message.value() == b"hello"
+
+
+@pytest.mark.kafka
+def test_a_broker_starts_also_when_its_name_begins_with_a_dash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" + bytes(15)))
+    broker = KafkaBroker(tmp_path)
+    try:
+        assert broker.start() == broker.bootstrap
+    finally:
+        broker.stop()
