@@ -10,6 +10,7 @@ import http.client
 import itertools
 import json
 import random
+import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ READY_S = 240.0
 POLL_S = 0.02
 GIVE_UP_S = 30.0
 PROBERS = 4
+PERCENTILES = (50, 95, 99)
 GOALS = {2_000: {50: 350, 95: 600, 99: 1_000}, 20_000: {95: 1_500}}
 """rate → percentile → milliseconds."""
 TOPIC = "tidemark.access"
@@ -37,20 +39,30 @@ def main() -> None:
     parser.add_argument("--rates", type=int, nargs="+", default=list(GOALS))
     parser.add_argument("--seconds", type=float, default=60, help="of probing at each rate, after the warm-up")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--warm-up", type=float, default=75, help="seconds of load before the probes")
     parser.add_argument(
-        "--warm-up", type=float, default=75, help="seconds of load before the probes; ids are held for 1,400"
+        "--backlog",
+        type=float,
+        default=0,
+        help="seconds of the same load in the topic at the start; ids stay for 1,320",
     )
     parser.add_argument("--trigger", type=float, help="TIDEMARK_SPEED_TRIGGER_S instead of its default")
     asked = parser.parse_args()
     report = Report(
-        "fresh", f"access events of 10,000 devices, {asked.seconds:g} s of probes a run after {asked.warm_up:g} s"
+        "fresh",
+        f"access events of 10,000 devices, {asked.seconds:g} s of probes a run after {asked.warm_up:g} s"
+        f" and a backlog of {asked.backlog:g} s",
     )
     found: dict[int, list[list[float]]] = {rate: [] for rate in asked.rates}
     for _, rate in itertools.product(range(asked.runs), asked.rates):
-        found[rate].append(measure(rate, asked.seconds, asked.warm_up, asked.trigger))
+        found[rate].append(measure(rate, asked.seconds, asked.warm_up, asked.backlog, asked.trigger))
+        each = ", ".join(
+            f"p{percent} {np.percentile(found[rate][-1], percent) * 1000:,.0f} ms" for percent in PERCENTILES
+        )
+        print(f"run {len(found[rate])}: {rate:,}/s: {told}", file=sys.stderr, flush=True)
     for rate, runs in found.items():
         row: dict[str, Any] = {"events_per_s": rate, "probes": sum(map(len, runs))}
-        for percentile in (50, 95, 99):
+        for percentile in PERCENTILES:
             each = [float(np.percentile(run, percentile)) * 1000 for run in runs]
             row[f"p{percentile}_ms"] = report.sample(f"{rate}/s, p{percentile} ms", each)
             if goal := GOALS.get(rate, {}).get(percentile):
@@ -59,13 +71,16 @@ def main() -> None:
     report.finish()
 
 
-def measure(rate: int, seconds: float, warm_up_s: float, trigger_s: float | None = None) -> list[float]:
+def measure(
+    rate: int, seconds: float, warm_up_s: float, backlog_s: float, trigger_s: float | None = None
+) -> list[float]:
     """Seconds of every probe of one run on an empty deployment."""
     with Deployment(kafka=True) as deployment, Api(deployment, 1) as api:
         assert deployment.broker is not None
         if trigger_s is not None:
             deployment.environment["TIDEMARK_SPEED_TRIGGER_S"] = str(trigger_s)
         stop, delays = threading.Event(), list[float]()
+        produce_backlog(deployment.broker.bootstrap, rate, backlog_s)
         threads = [threading.Thread(target=load, args=(deployment.broker.bootstrap, rate, stop))]
         threads[0].start()
         deployment.start("stream", "--source-contract", "access")
@@ -84,6 +99,19 @@ def measure(rate: int, seconds: float, warm_up_s: float, trigger_s: float | None
         stop.set()
         threads[0].join()
     return delays
+
+
+def produce_backlog(bootstrap: str, rate: int, seconds: float) -> None:
+    """What `load` would have sent in the `seconds` before now."""
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50, "queue.buffering.max.messages": 1_000_000})
+    began, rng = time.time() - seconds, random.Random(0)
+    for second in range(int(seconds)):
+        stamp = _stamp(began + second)
+        for number in range(rate):
+            producer.produce(TOPIC, event(f"before-{second}-{number}", stamp, f"dev-{rng.randrange(10_000)}"))
+        producer.poll(0)
+    if producer.flush(120):
+        raise RuntimeError("the broker did not take the backlog")
 
 
 def load(bootstrap: str, rate: int, stop: threading.Event) -> None:
@@ -148,7 +176,11 @@ def event(event_id: str, stamp: str, device: str) -> bytes:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _stamp(time.time())
+
+
+def _stamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 if __name__ == "__main__":
