@@ -28,13 +28,14 @@ help: ## Show these targets
 
 setup: ## Virtual environment, dependencies, Spark jars; does nothing when nothing changed
 	@$(CHECK_JAVA); \
-	wanted=$$({ cat requirements.lock pyproject.toml setup.py runtime/spark.jars.lock; $$java -version; } 2>&1 | cksum); \
+	wanted=$$({ cat requirements.lock pyproject.toml setup.py runtime/*.jars.lock runtime/java/io/tidemark/*; $$java -version; } 2>&1 | cksum); \
 	if [ "$$wanted" != "$$(cat .venv/setup.stamp 2>/dev/null)" ]; then \
 		[ -x $(BIN)/python ] || { $(FIND_PYTHON); $$python -m venv .venv; } || exit 1; \
 		echo "setting up .venv (the first time takes some minutes) …"; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --config-settings editable_mode=compat -e . && \
-		$(BIN)/python -m runtime.jars spark && $(BIN)/python -m runtime.class_archive && \
+		$(BIN)/python -m runtime.jars spark && $(BIN)/python -m runtime.state_store && \
+		$(BIN)/python -m runtime.class_archive && \
 		echo "$$wanted" > .venv/setup.stamp; \
 	fi
 

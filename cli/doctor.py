@@ -16,6 +16,7 @@ from cli.output import print_json, print_table
 from conf.settings import Settings, load_settings
 from runtime.jars import jars_folder, java_binary, locked, missing
 from runtime.redis_server import server_binary
+from runtime.state_store import state_store_jar
 from tidemark.errors import Fault
 
 MIN_JAVA = 17
@@ -112,6 +113,12 @@ def _jars(_: Settings) -> Check:
     return Check("spark jars", not lacking, found, "run `make setup` (python -m runtime.jars)")
 
 
+def _state_store(_: Settings) -> Check:
+    compiled = state_store_jar().is_file() if _installed("pyspark") else False
+    found = "compiled" if compiled else "Spark's own: a stream of many ids is slower"
+    return Check("state store", compiled, found, "run `make setup` (python -m runtime.state_store)")
+
+
 def _redis(settings: Settings) -> Check:
     if settings.redis_url:
         return Check("redis", True, "an external server is configured")
@@ -132,4 +139,4 @@ def _installed(package: str) -> str | None:
         return None
 
 
-LOOKS: tuple[Callable[[Settings], Check], ...] = (_python, _java, _spark, _jars, _redis, _disk)
+LOOKS: tuple[Callable[[Settings], Check], ...] = (_python, _java, _spark, _jars, _state_store, _redis, _disk)

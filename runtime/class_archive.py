@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.jars import jars_folder, java_binary, locked
+from runtime.state_store import state_store_jar
 from tidemark.errors import Fault
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def archive_file() -> Path | None:
         return None
     binary = Path(java).resolve()
     state = binary.stat()
-    identity = f"{binary} {state.st_mtime_ns} {state.st_size} {locked('spark')} {sys.prefix}"
+    own = f"{locked('spark')} {state_store_jar().name} {sys.prefix}"
+    identity = f"{binary} {state.st_mtime_ns} {state.st_size} {own}"
     folder = jars_folder("spark")
     return folder.with_name(f"{folder.name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.jsa")
 

@@ -1,8 +1,9 @@
 """The Java archives: resolved once into a folder of the project, loaded from there, so that sessions start offline.
 
-`python -m runtime.jars [spark] [kafka]` brings what a lock file beside this module names and is not there yet, through
-the Ivy that Spark ships. The lists are exact and checksummed: nothing transitive is decided at set-up. `spark` is what
-a local session needs (a cluster ships its own), `kafka` the broker of the tests.
+`python -m runtime.jars [spark] [kafka] [compiler]` brings what a lock file beside this module names and is not there
+yet, through the Ivy that Spark ships. The lists are exact and checksummed: nothing transitive is decided at set-up.
+`spark` is what a local session needs (a cluster ships its own), `kafka` the broker of the tests, `compiler` that of
+the state store.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from tidemark.errors import Fault
 
-KINDS = ("spark", "kafka")
+KINDS = ("spark", "kafka", "compiler")
 CLASSPATH_ARTIFACTS = frozenset({"hadoop-bare-naked-local-fs"})
 """Loaded by the driver's own class path: Hadoop looks for file systems before Spark has added its jars."""
 _TIMEOUT_S = 900
@@ -89,6 +90,14 @@ def bring(artifacts: Sequence[Artifact], folder: Path) -> int:
     return len(wanted)
 
 
+def spark_own_jars() -> Path:
+    """The folder of the archives that pyspark ships. Raises Fault without pyspark."""
+    pyspark = find_spec("pyspark")
+    if pyspark is None or pyspark.origin is None:
+        raise Fault("pyspark is not installed here: run `make setup`, or pip install 'tidemark[spark]'")
+    return Path(pyspark.origin).parent / "jars"
+
+
 def java_binary() -> str:
     """The `java` that Spark will run: of JAVA_HOME, else of PATH."""
     home = os.environ.get("JAVA_HOME")
@@ -136,11 +145,7 @@ def _ivy_module(wanted: Sequence[Artifact]) -> str:
 
 
 def _ivy_jar() -> Path:
-    pyspark = find_spec("pyspark")
-    found = sorted((Path(pyspark.origin).parent / "jars").glob("ivy-*.jar")) if pyspark and pyspark.origin else []
-    if not found:
-        raise Fault("pyspark is not installed here: run `make setup`, or pip install 'tidemark[spark]'")
-    return found[-1]
+    return sorted(spark_own_jars().glob("ivy-*.jar"))[-1]
 
 
 def _reason(output: str) -> str:

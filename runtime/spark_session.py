@@ -15,6 +15,7 @@ from conf.locations import is_remote
 from conf.settings import Settings
 from runtime.class_archive import archive_options
 from runtime.jars import spark_jars
+from runtime.state_store import state_store_jar
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -41,13 +42,17 @@ def build_session(app_name: str, settings: Settings, *, extra: Mapping[str, str]
 
 def session_conf(settings: Settings, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """All that `build_session` sets, by Spark's names."""
-    local = settings.spark_master is not None and "PYSPARK_GATEWAY_PORT" not in os.environ
     return {
         **_everywhere(settings),
         **(_object_store(settings) if is_remote(settings.lake_uri) or is_remote(settings.checkpoints_uri) else {}),
-        **(_own_jvm(settings) if local else {}),
+        **(_own_jvm(settings) if starts_jvm(settings) else {}),
         **(extra or {}),
     }
+
+
+def starts_jvm(settings: Settings) -> bool:
+    """Whether the driver's JVM is started by `build_session` here, so that our own archives are in it."""
+    return settings.spark_master is not None and "PYSPARK_GATEWAY_PORT" not in os.environ
 
 
 def _everywhere(settings: Settings) -> dict[str, str]:
@@ -86,7 +91,8 @@ def _own_jvm(settings: Settings) -> dict[str, str]:
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.extraJavaOptions": _java_options(settings),
-        "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in classpath),
+        # What is not there is passed over by Java: a stream then keeps its state in Spark's own store.
+        "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in (*classpath, state_store_jar())),
         "spark.jars": ",".join(str(jar) for jar in jars),
         "spark.local.dir": str(home / "spark"),
         "spark.sql.warehouse.dir": str(home / "spark" / "warehouse"),

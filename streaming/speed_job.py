@@ -23,7 +23,8 @@ if __name__ == "__main__":
 from conf.settings import Settings, load_settings
 from runtime.logs import configure_logging
 from runtime.redis_server import redis_url
-from runtime.spark_session import build_session
+from runtime.spark_session import build_session, starts_jvm
+from runtime.state_store import state_store_conf
 from runtime.storage_trouble import storage_trouble
 from streaming.fenced_writer import connect
 from streaming.native_libraries import unpack_compression
@@ -109,9 +110,10 @@ def stream_conf(settings: Settings) -> dict[str, str]:
     On this machine that is twice as many task threads as cores: the speed views' short tasks do not wait for a slot
     until the lake writer's long ones end, but share the cores with them.
     """
-    if settings.spark_master != "local[*]":
-        return dict(_STREAMING)
-    return {**_STREAMING, "spark.master": f"local[{2 * (os.cpu_count() or 1)}]"}
+    conf = {**_STREAMING, **(state_store_conf() if starts_jvm(settings) else {})}
+    if settings.spark_master == "local[*]":
+        conf["spark.master"] = f"local[{2 * (os.cpu_count() or 1)}]"
+    return conf
 
 
 def _end(session: "SparkSession") -> None:

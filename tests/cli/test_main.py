@@ -109,7 +109,8 @@ def test_the_embedded_redis_is_started_and_stopped(home: Path, capsys: pytest.Ca
 def test_doctor_prints_one_json_document(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert {check["name"] for check in document["checks"]} == {"python", "java", "spark", "spark jars", "redis", "disk"}
+    names = {"python", "java", "spark", "spark jars", "state store", "redis", "disk"}
+    assert {check["name"] for check in document["checks"]} == names
     assert document["settings"]["home"] == str(home)
 
 
