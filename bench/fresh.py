@@ -56,10 +56,8 @@ def main() -> None:
     found: dict[int, list[list[float]]] = {rate: [] for rate in asked.rates}
     for _, rate in itertools.product(range(asked.runs), asked.rates):
         found[rate].append(measure(rate, asked.seconds, asked.warm_up, asked.backlog, asked.trigger))
-        each = ", ".join(
-            f"p{percent} {np.percentile(found[rate][-1], percent) * 1000:,.0f} ms" for percent in PERCENTILES
-        )
-        print(f"run {len(found[rate])}: {rate:,}/s: {told}", file=sys.stderr, flush=True)
+        figures = [f"p{each} {np.percentile(found[rate][-1], each) * 1000:,.0f} ms" for each in PERCENTILES]
+        print(f"run {len(found[rate])}: {rate:,}/s: {', '.join(figures)}", file=sys.stderr, flush=True)
     for rate, runs in found.items():
         row: dict[str, Any] = {"events_per_s": rate, "probes": sum(map(len, runs))}
         for percentile in PERCENTILES:
