@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     pseudonym_key: SecretStr | None = Field(None, description="key of masked values; read `resolve_pseudonym_key()`")
     stale_after_s: Seconds = Field(30, description="age of speed's as-of beyond which a backlog makes it stale")
     lake_trigger_s: Waiting = Field(10, description="interval of the lake writer's micro-batches")
-    speed_trigger_s: Waiting = Field(0.5, description="shortest interval of speed's micro-batches; 0 = no pause")
+    speed_trigger_s: Waiting = Field(0.25, description="shortest interval of speed's micro-batches; 0 = no pause")
     barrier_timeout_s: Waiting = Field(120, description="how long a batch waits for the lake to hold the source")
     segment_retention_s: Waiting = Field(86_400, description="how long a consumed source segment is kept")
     shuffle_partitions: int = Field(2, ge=1, le=10_000, description="of Spark; fixed for the life of a checkpoint")

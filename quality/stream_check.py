@@ -5,13 +5,17 @@ No input can make the query fail.
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from conf.settings import Settings
-from runtime.python_worker import keep_archives
+from runtime.python_worker import keep_archives, keep_objects
 from tidemark.contracts import ContractSet
+
+if TYPE_CHECKING:
+    from quality.batch_check import BatchCheck
 
 POSITION = ("received_at", "source", "source_partition", "source_offset")
 _POSITION_DDL = "received_at TIMESTAMP, source STRING, source_partition INT, source_offset BIGINT"
@@ -31,10 +35,7 @@ def parse_events(records: DataFrame, contract_set: ContractSet, settings: Settin
     key = _pseudonym_key(contract_set, settings)
 
     def judge(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from quality.batch_check import compiled_check  # in the worker only: the driver has no use for DuckDB
-
-        keep_archives()
-        check = compiled_check(contract_set, None)
+        check = _check_in_worker(contract_set, None)
         return (check.judged(batch, key) for batch in batches if batch.num_rows)
 
     schema = (
@@ -52,14 +53,21 @@ def valid_events(
     wanted = tuple(name for name in event_columns(contract_set) if name in columns)
 
     def judge(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from quality.batch_check import compiled_check  # in the worker only: the driver has no use for DuckDB
-
-        keep_archives()
-        check = compiled_check(contract_set, wanted)
+        check = _check_in_worker(contract_set, wanted)
         return (check.valid(batch, key) for batch in batches if batch.num_rows)
 
     schema = f"received_at TIMESTAMP, {_fields_ddl(contract_set, wanted)}"
     return records.select("value", "received_at").mapInArrow(judge, schema)
+
+
+def _check_in_worker(contract_set: ContractSet, columns: tuple[str, ...] | None) -> "BatchCheck":
+    """The check, in a worker that from then on does nothing for a task but the task."""
+    from quality.batch_check import compiled_check  # the driver has no use for DuckDB
+
+    keep_archives()
+    check = compiled_check(contract_set, columns)
+    keep_objects()
+    return check
 
 
 def _pseudonym_key(contract_set: ContractSet, settings: Settings) -> str:
