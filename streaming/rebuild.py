@@ -28,19 +28,23 @@ _BUFFERS: dict[str, tuple[str, ...]] = {
 """Spark's buffer columns of an aggregate; sum, min and max keep the result itself."""
 
 
-def restore_open_windows(spark: SparkSession, checkpoint: str, lane: str, batch: int) -> pa.Table:
-    """The groups in the state after a committed batch, in the columns of `aggregate_state`."""
+def restore_open_windows(spark: SparkSession, checkpoint: str, lane: str, commit: Commit) -> pa.Table:
+    """The groups that are open after a committed batch, in the columns of `aggregate_state`.
+
+    What has expired may still be in the state of one partition and not of another, so none of it is restored.
+    """
     # Trap: a store asks a coordinator that the session makes only when somebody asks for its queries; without one, a
     # process that runs no query itself cannot read state ("Cannot find endpoint: StateStoreCoordinator").
     _ = spark.streams.active
     state = (
         spark.read.format("statestore")
-        .option("batchId", batch)
+        .option("batchId", commit.batch)
         .option("operatorId", 0)
         .option("storeName", "default")
         .load(checkpoint)
     )
-    return state.transform(read_results, LAYOUTS[lane]).toArrow()
+    is_open = F.unix_seconds("key.window.end") > commit.watermark_s
+    return state.where(is_open).transform(read_results, LAYOUTS[lane]).toArrow()
 
 
 def read_results(state: DataFrame, layout: tuple[Slot, ...]) -> DataFrame:

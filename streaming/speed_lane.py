@@ -244,7 +244,7 @@ class SpeedLane(QueryLane):
         if commit is None:
             return emptied
         forget_pointers(self._client)
-        rows = restore_open_windows(self.spark, self.checkpoint, self.lane, commit.batch)
+        rows = restore_open_windows(self.spark, self.checkpoint, self.lane, commit)
         return chain(emptied, self._rows.commands(rows), tell_late(self.contract.name, self.lane, self._note.late))
 
     def _failures(self) -> dict[str, str]:

@@ -54,8 +54,8 @@ class StandIns:
         edges = [published[each.name].sealed_through if each.name in published else None for each in metrics]
         return None if None in edges else min(cast(list[int], edges), default=None)
 
-    def _restored(self, _: object, uri: str, lane: str, batch: int) -> Any:
-        return to_table(sorted(self._world.checkpoint(uri).states[batch].groups.items()))
+    def _restored(self, _: object, uri: str, lane: str, commit: checkpoint_log.Commit) -> Any:
+        return to_table(sorted(self._world.checkpoint(uri).states[commit.batch].groups.items()))
 
     def _consumed_position(self, uri: str) -> Any:
         checkpoint = self._world.checkpoint(uri)
