@@ -7,9 +7,11 @@ import orjson
 import redis
 from confluent_kafka import Consumer
 
-from bench.peers.job import BOOTSTRAP, EVENTS, FLUSH_S, REDIS, TOPIC, WINDOW_S, Marks, packed
+from bench.peers.job import BOOTSTRAP, EVENTS, FLUSH_S, FOLDER, REDIS, TOPIC, WINDOW_S, Marks, packed
 
-consumer = Consumer({"bootstrap.servers": BOOTSTRAP, "group.id": "plain", "auto.offset.reset": "earliest"})
+consumer = Consumer(
+    {"bootstrap.servers": BOOTSTRAP, "group.id": f"plain-{FOLDER.name}", "auto.offset.reset": "earliest"}
+)
 consumer.subscribe([TOPIC])
 client = redis.Redis.from_url(REDIS)
 windows: dict[tuple[int, str], list[int]] = {}
