@@ -2,8 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ import pytest
 
 from runtime import state_store
 from runtime.state_store import PROVIDER, compile_state_store, state_store_conf, state_store_jar
+from tests.stream_session import conf_of
 from tidemark.errors import Fault
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class Deduplication:
             file = self._folder / "in" / f"{self._files:03}.json"
             file.write_text(lines)
             os.utime(file, (self._files, self._files))
-        with _conf(self._spark, self._conf):
+        with conf_of(self._spark, self._conf):
             query = self._query()
             query.awaitTermination()
         with_rows = [progress for progress in query.recentProgress if progress.numInputRows]
@@ -77,7 +76,7 @@ class Deduplication:
 
     def held(self) -> set[str]:
         """The ids in the checkpoint, read with the same state store."""
-        with _conf(self._spark, self._conf):
+        with conf_of(self._spark, self._conf):
             rows = self._spark.read.format("statestore").load(str(self._folder / "checkpoint"))
             return {row[0] for row in rows.selectExpr("key.id").collect()}
 
@@ -90,18 +89,6 @@ class Deduplication:
 
     def _keep(self, rows: "DataFrame", _number: int) -> None:
         self.passed += [row[0] for row in rows.select("id").collect()]
-
-
-@contextmanager
-def _conf(spark: "SparkSession", wanted: dict[str, str]) -> "Iterator[None]":
-    before = {name: spark.conf.get(name, None) for name in wanted}
-    for name, value in wanted.items():
-        spark.conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name, held in before.items():
-            spark.conf.unset(name) if held is None else spark.conf.set(name, held)
 
 
 @pytest.mark.spark
