@@ -116,6 +116,7 @@ def append_range(spark: "SparkSession", tables: LakeTables, contracts: ContractS
     bronze, known = read_bronze(spark, tables, contracts, todo), read_known(spark, tables, contracts)
     with ExitStack() as kept:
         suspects = _keep(suspect_ids(bronze, known, contracts), kept)
+        suspects.count()  # Spark has to know that they are few: else it begins to shuffle all rows to join them.
         found = classify(bronze, known, suspects, contracts)
         judged = _keep(found.judged, kept)
         # Not kept: to build a cache of millions of rows takes longer than to read their columns again for each gate.

@@ -1,5 +1,7 @@
 """bronze → silver: once, first arrival wins, across restarts."""
 
+from typing import Any
+
 import pytest
 
 from spark_jobs import build_silver
@@ -75,3 +77,23 @@ def test_a_log_that_was_cut_is_made_up_for_by_reading_all(lake: Lake) -> None:
     assert _build(lake).added == 1
     assert _silver(lake) == {"a": 1, "b": 2}
     assert len(_conflicts(lake)) == 1
+
+
+def test_suspects_are_sent_to_the_rows_and_not_the_rows_to_them(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans: list[str] = []
+    classify = build_silver.classify
+
+    def record(*given: Any) -> Any:
+        found = classify(*given)
+        for rows in (found.unsuspected, found.judged):
+            plans.append(rows._jdf.queryExecution().sparkPlan().toString())
+        return found
+
+    monkeypatch.setattr(build_silver, "classify", record)
+    for _ in range(2):
+        lake.arrive(access("a", 0, 1), access("b", 0, 1), access("b", 0, 2))
+        _build(lake)
+    first, first_judged, later, later_judged = plans
+    assert all("BroadcastHashJoin" in plan for plan in plans)
+    assert "SortMergeJoin" not in first + later + first_judged
+    assert later_judged.count("SortMergeJoin") <= 1  # suspects of the range with those of silver
