@@ -67,7 +67,7 @@ def _build(
         take_back(spark, uri, plan)
     events = read_silver(spark, tables, contracts, silver, plan.spans)
     observation = Observation(f"gold-{metric.name}")
-    groups = group_events(events, metric, contracts.newest.event_time)
+    groups = group_events(events, metric, contracts)
     groups = groups.observe(observation, *_totals(metric))
     rows = pack_rows(shape_rows(groups, metric, plan.version), metric)
     write_gold(rows, uri, plan)

@@ -8,8 +8,10 @@ shuffle instead of two.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from spark_jobs.implied_state import split_state
+from tidemark.contracts import ContractSet
 from tidemark.metrics.model import Metric
-from tidemark.metrics.state import StateColumn, aggregate_sql, metric_state
+from tidemark.metrics.state import StateColumn, aggregate_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -23,14 +25,17 @@ MOST_SLICED = 36
 _GRANULE, _SLICE = "@granule_s", "@slice"
 
 
-def group_events(events: "DataFrame", metric: Metric, event_time: str) -> "DataFrame":
-    """One row per (window_s, START in seconds, dims), with the metric's state columns and EVENTS.
+def group_events(events: "DataFrame", metric: Metric, contracts: ContractSet) -> "DataFrame":
+    """One row per (window_s, START in seconds, dims), with the metric's state columns and EVENTS."""
+    state, implied = split_state(metric, contracts, EVENTS)
+    groups = _group_windows(_inputs(events, metric, state, contracts.newest.event_time), metric, state)
+    return groups.selectExpr("*", *(f"{sql} AS `{name}`" for name, sql in implied.items()))
 
-    A sketch or a mean merged from its parts has other bytes than the stream's: then every window is accumulated from
-    the events.
+
+def _group_windows(rows: "DataFrame", metric: Metric, state: Sequence[StateColumn]) -> "DataFrame":
+    """A sketch or a mean merged from its parts has other bytes than the stream's: then every window is accumulated
+    from the events.
     """
-    state = metric_state(metric)
-    rows = _inputs(events, metric, state, event_time)
     shortest, *longer = sorted(metric.windows)
     if not longer or any(column.aggregate not in FOLDS for column in state):
         return _accumulate(rows, metric, state, metric.windows)

@@ -94,8 +94,8 @@ def batch_partials(events: "DataFrame", metric: Metric) -> dict[Cell, bytes]:
     from spark_jobs.build_gold import pack_rows, shape_rows
     from spark_jobs.window_groups import group_events
 
-    event_time = SHIPPED.contracts[metric.contract].newest.event_time
-    rows = pack_rows(shape_rows(group_events(events, metric, event_time), metric, 1), metric)
+    groups = group_events(events, metric, SHIPPED.contracts[metric.contract])
+    rows = pack_rows(shape_rows(groups, metric, 1), metric)
     table = rows.selectExpr("window", "unix_seconds(window_start) AS start", "dims_key", "partial").toArrow()
     columns = (table[name].to_pylist() for name in ("window", "start", "dims_key", "partial"))
     return {(WINDOWS[w], start, key.encode()): partial for w, start, key, partial in zip(*columns, strict=True)}
