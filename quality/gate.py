@@ -47,7 +47,11 @@ class GateResult:
 
 
 def preload_in_background() -> Thread:
-    """Import Great Expectations beside other work: it takes seconds, and the first gate would wait for it."""
+    """Import Great Expectations beside other work: it takes seconds, and the first gate would wait for it.
+
+    Trap: it imports pyspark, whose modules import one another. A session built meanwhile would meet them half imported.
+    """
+    importlib.import_module("pyspark.sql")
     thread = Thread(target=_great_expectations, name="import-great-expectations", daemon=True)
     thread.start()
     return thread

@@ -1,6 +1,8 @@
 """The gates pass what keeps its contract and name what does not."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,3 +126,14 @@ def test_gold_passes_and_each_fault_of_it_is_named(spark: "SparkSession") -> Non
         "gold.device_access: expect_column_values_to_be_in_set(window_is_sealed) failed: 1 of 1 rows",
         "gold.device_access: expect_column_values_to_not_be_null(dims_key) failed: 1 of 1 rows",
     ]
+
+
+def test_pyspark_is_imported_before_great_expectations_is_imported_beside() -> None:
+    """Both at once, by two threads, ended a batch with a circular import."""
+    code = (
+        "import sys, quality.gate as gate\\n"
+        "gate._great_expectations = lambda: None\\n"
+        "gate.preload_in_background().join()\\n"
+        "sys.exit('pyspark.sql.dataframe' not in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
