@@ -131,9 +131,9 @@ def test_gold_passes_and_each_fault_of_it_is_named(spark: "SparkSession") -> Non
 def test_pyspark_is_imported_before_great_expectations_is_imported_beside() -> None:
     """Both at once, by two threads, ended a batch with a circular import."""
     code = (
-        "import sys, quality.gate as gate\\n"
-        "gate._great_expectations = lambda: None\\n"
-        "gate.preload_in_background().join()\\n"
+        "import sys, quality.gate as gate\n"
+        "gate._great_expectations = lambda: None\n"
+        "gate.preload_in_background().join()\n"
         "sys.exit('pyspark.sql.dataframe' not in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
