@@ -173,6 +173,19 @@ def test_an_emptied_redis_is_filled_again_from_the_lake(lake: Lake) -> None:
     assert lake.redis.hexists(keys.batch_window(publication.family, 600, T0, 1), DEV_1)
 
 
+def test_hot_windows_under_the_current_pointer_are_not_written_again(lake: Lake) -> None:
+    """A batch began with all of them, although nothing was missing."""
+    lake.arrive(access("a", 0, 4))
+    lake.batch(HOUR)
+    key = keys.batch_window(lake.publication().family, 600, T0, 1)
+    lake.redis.hset(key, "mark", "of this test")
+    lake.batch(HOUR)
+    assert lake.redis.hexists(key, "mark")
+    lake.redis.delete(keys.publication("device_access"))
+    lake.batch(HOUR)
+    assert not lake.redis.hexists(key, "mark")
+
+
 def test_the_published_document_follows_the_seal(lake: Lake) -> None:
     lake.arrive(access("a", 0, 4), access("b", 1300, 8))
     lake.batch(HOUR)
