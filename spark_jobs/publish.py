@@ -117,10 +117,11 @@ def heal(
     for name, publication in published.items():
         metric = _published_metric(metrics.get(name), publication, contracts)
         pointer = client.get(keys.publication(name))
-        unknown = _not_yet_published(pointer, publication)
+        is_current = pointer == publication.to_json().encode()
+        unknown = [] if is_current else _not_yet_published(pointer, publication)
         if metric is not None:
             prepare_hot(client, tables, metric, publication, unknown)
-        if pointer != publication.to_json().encode():
+        if not is_current:
             if metric is not None:
                 publish_values(client, tables, metric, publication, unknown)
             point_to(client, [publication])
@@ -129,8 +130,6 @@ def heal(
 
 def _not_yet_published(pointer: object, publication: Publication) -> list[Span]:
     """What the publications after the one that a pointer names have written; everything hot without a pointer."""
-    if pointer == publication.to_json().encode():
-        return []
     held = Publication.from_json(pointer) if isinstance(pointer, bytes) else None
     since = held.version if held and held.version < publication.version else 0
     return [Span(start, end) for start, end, version in publication.runs if version > since]
