@@ -81,14 +81,15 @@ def test_a_log_that_was_cut_is_made_up_for_by_reading_all(lake: Lake) -> None:
 
 def test_suspects_are_computed_before_rows_are_joined_to_them(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spark began to shuffle all rows while it did not know how few suspects there are."""
-    computed: list[int] = []
+    computed: list[bool] = []
     classify = build_silver.classify
 
-    def record(*given: Any) -> Any:
-        computed.append(len(lake.spark._jsc.sc().getRDDStorageInfo()))
-        return classify(*given)
+    def record(bronze: Any, known: Any, suspects: Any, contracts: Any) -> Any:
+        cache = suspects._jdf.queryExecution().withCachedData().cacheBuilder()
+        computed.append(cache.isCachedColumnBuffersLoaded())
+        return classify(bronze, known, suspects, contracts)
 
     monkeypatch.setattr(build_silver, "classify", record)
     lake.arrive(access("a", 0, 1), access("b", 0, 1), access("b", 0, 2))
     _build(lake)
-    assert computed == [1]
+    assert computed == [True]
