@@ -12,10 +12,10 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.built_file import building
 from runtime.jars import jars_folder, java_binary, locked
 from runtime.state_store import state_store_jar
 from tidemark.errors import Fault
@@ -52,14 +52,9 @@ def write_archive() -> Path:
         raise Fault("java is missing")
     if file.is_file():
         return file
-    with tempfile.TemporaryDirectory(prefix=".archive-", dir=file.parent) as work:
-        written = Path(work) / file.name
-        _run_training(Path(work), written)
-        _try_out(written)
-        os.replace(written, file)
-    for outdated in file.parent.glob("spark-*.jsa"):
-        if outdated != file:
-            outdated.unlink()
+    with building(file, "spark-*.jsa") as work:
+        _run_training(work, work / file.name)
+        _try_out(work / file.name)
     return file
 
 

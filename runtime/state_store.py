@@ -9,11 +9,11 @@ import hashlib
 import os
 import subprocess
 import sys
-import tempfile
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
+from runtime.built_file import building
 from runtime.jars import jars_folder, java_binary, locked, resolve, spark_own_jars
 from tidemark.errors import Fault
 
@@ -41,16 +41,12 @@ def compile_state_store() -> Path:
     if archive.is_file():
         return archive
     resolve("compiler")
-    with tempfile.TemporaryDirectory(prefix=".state-store-", dir=archive.parent) as work:
-        classes, packed = Path(work) / "classes", Path(work) / archive.name
+    with building(archive, "state-store-*.jar") as work:
+        classes = work / "classes"
         _compile(classes)
-        with zipfile.ZipFile(packed, "w") as opened:
+        with zipfile.ZipFile(work / archive.name, "w") as packed:
             for file in sorted(classes.rglob("*.class")):
-                opened.write(file, file.relative_to(classes))
-        os.replace(packed, archive)
-    for outdated in archive.parent.glob("state-store-*.jar"):
-        if outdated != archive:
-            outdated.unlink()
+                packed.write(file, file.relative_to(classes))
     return archive
 
 
