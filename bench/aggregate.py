@@ -1,7 +1,8 @@
 """One metric's aggregates alone, by the batch's own plan: `python -m bench.aggregate access device_access`.
 
-Silver → groups → finished values, written into nothing. Prints `cold_seconds`, `seconds` and `packed_seconds`: the
-first pass of the session, one when Java's compiler is done with it, and that with the partials as bytes.
+Silver → groups → finished values, written into nothing. Prints `cold_seconds` and `seconds`: the first pass of the
+session, and one when Java's compiler is done with it, of window, start, dimensions and values as the peers make them;
+then `rows_seconds`, all columns of gold but the partial, and `packed_seconds`, with it.
 """
 
 import json
@@ -30,11 +31,15 @@ def main(contract: str, name: str) -> None:
     silver = spark.read.format("delta").load(LakeTables(settings.lake_uri).silver(contract))
     groups = group_events(with_event_columns(silver, contracts), metric, contracts)
     shaped = shape_rows(groups, metric, 1)
-    plain = shaped.drop(*(column for column in shaped.columns if column.startswith("state_")))
-    cold, *_, seconds = [_seconds(plain) for _ in range(WARM_UP + 1)]
-    packed = [_seconds(pack_rows(shaped, metric)) for _ in range(2)][-1]
+    names = [*(dim.name for dim in metric.dims), *(output.name for output in metric.outputs)]
+    values = shaped.select("window", "window_start", *(f"`{name}`" for name in names))
+    rows = shaped.drop(*(column for column in shaped.columns if column.startswith("state_")))
+    cold, *_, seconds = [_seconds(values) for _ in range(WARM_UP + 1)]
+    found = {"cold_seconds": cold, "seconds": seconds}
+    for name, frame in (("rows_seconds", rows), ("packed_seconds", pack_rows(shaped, metric))):
+        found[name] = [_seconds(frame) for _ in range(3)][-1]
     spark.stop()
-    print(json.dumps({"cold_seconds": cold, "seconds": seconds, "packed_seconds": packed}))
+    print(json.dumps(found))
 
 
 def _seconds(frame: DataFrame) -> float:

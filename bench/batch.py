@@ -1,9 +1,9 @@
 """The batch: seconds from bronze to published, its gates' share, a second sealing after late events, and peers.
 
 Access events of one day, 10,000 devices, `device_access` at 10m and 30m. `tidemark batch` is measured as a whole (its
-own clock, without the start of the JVM). Beside it the aggregates alone, over the same silver files: Spark, with the
-product's own plan, as the first thing of a session and warm, and DuckDB; and the whole job written by hand in DuckDB:
-read bronze, keep the first of each id, aggregate, write Parquet.
+own clock, without the start of the JVM). Beside it the aggregates alone, over the same silver files, each making the
+same columns: Spark, with the product's own plan, as the first thing of a session and warm, DuckDB and Polars; and the
+whole job written by hand in DuckDB: read bronze, keep the first of each id, aggregate.
 """
 
 import argparse
@@ -82,6 +82,7 @@ def one_run(deployment: Deployment, size: int, midnight: int) -> dict[str, float
     tables = LakeTables(str(deployment.home / "lake"))
     aggregate = deployment.module("bench.aggregate", "access", "device_access")
     found["spark_cold_s"], found["spark_aggregate_s"] = aggregate["cold_seconds"], aggregate["seconds"]
+    found["spark_rows_s"] = aggregate["rows_seconds"]
     found["duckdb_aggregate_s"], groups = by_duckdb(tables.silver("access"), _GROUPS)
     assert groups == first["metrics"]["device_access"]["rows"], f"{groups} groups, gold has {first['metrics']}"
     found["polars_aggregate_s"], by_other = by_polars(tables.silver("access"))
