@@ -11,6 +11,7 @@ import json
 import shutil
 import subprocess
 import time
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,18 @@ FROM events, (VALUES (600), (1800)) AS windows (length) GROUP BY ALL
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000_000, 10_000_000], help="events; add 50000000")
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, nargs="+", default=[3], help="of each size; the last for all after it")
     asked = parser.parse_args()
     report = Report("batch", "access events of one day, 10,000 devices, device_access at 10m and 30m")
-    for size in asked.sizes:
-        measure(size, asked.runs, report, has_goals=size == REFERENCE or len(asked.sizes) == 1)
-    report.finish()
+    try:
+        for size, runs in zip_longest(asked.sizes, asked.runs[: len(asked.sizes)], fillvalue=asked.runs[-1]):
+            measure(size, runs, report, has_goals=size == REFERENCE or len(asked.sizes) == 1)
+    finally:  # a size that is too much for the machine takes nothing from those before it
+        for smaller, larger in pairwise(report.rows):
+            times = larger["events"] / smaller["events"]
+            longer = round(larger["batch_s"] / smaller["batch_s"], 2)
+            report.at_most(f"batch of {larger['events']:,}: times that of {smaller['events']:,}", times, longer)
+        report.finish()
 
 
 def measure(size: int, runs: int, report: Report, *, has_goals: bool) -> None:
@@ -63,7 +70,7 @@ def measure(size: int, runs: int, report: Report, *, has_goals: bool) -> None:
             shutil.copytree(kept, deployment.home, dirs_exist_ok=True)
             for name, seconds in one_run(deployment, size, midnight).items():
                 seen.setdefault(name, []).append(seconds)
-    row: dict[str, Any] = {"events": size}
+    row: dict[str, Any] = {"events": size, "runs": runs}
     for name, values in seen.items():
         row[name] = report.sample(f"{size:,}: {name}", values, 2)
     report.rows.append(row)
