@@ -66,10 +66,10 @@ def run_gate(rows: "DataFrame", suite: SuiteSpec, stage: str, name: str) -> Gate
     missing = _missing_columns(rows, suite)
     if missing:
         return _without_columns(suite, stage, name, missing)
-    frame, columns = _derive(rows, suite)
+    frame, sufficient, columns = _derive(rows, suite)
     batch = _batch(frame)
     asked = dict(enumerate(suite.expectations))
-    broken = _ask(batch, {at: asked[at] for at in asked}, columns, "BOOLEAN_ONLY")
+    broken = _ask(batch, asked, sufficient, "BOOLEAN_ONLY")
     details = _ask(batch, {at: asked[at] for at in broken}, columns, "SUMMARY") if broken else {}
     failed, evidence = [], []
     for at, result in details.items():
@@ -93,18 +93,19 @@ def _without_columns(suite: SuiteSpec, stage: str, name: str, missing: list[str]
     return GateResult(stage, name, False, (line,), facts)
 
 
-def _derive(rows: "DataFrame", suite: SuiteSpec) -> tuple["DataFrame", dict[int, str]]:
-    """The frame with derived columns, and the column of each expectation by its place in the suite."""
+def _derive(rows: "DataFrame", suite: SuiteSpec) -> tuple["DataFrame", dict[int, str], dict[int, str]]:
+    """The frame with derived columns; by an expectation's place, the column to ask first and that of the last word."""
     from pyspark.sql import functions as F
 
     by_sql: dict[str, str] = {}
-    columns = {}
-    for at, expected in enumerate(suite.expectations):
-        if expected.sql is None:
-            columns[at] = expected.label
-        else:
-            columns[at] = by_sql.setdefault(expected.sql, f"{_DERIVED}{len(by_sql)}")
-    return rows.select("*", *(F.expr(sql).alias(name) for sql, name in by_sql.items())), columns
+
+    def named(sql: str) -> str:
+        return by_sql.setdefault(sql, f"{_DERIVED}{len(by_sql)}")
+
+    expected = dict(enumerate(suite.expectations))
+    columns = {at: one.label if one.sql is None else named(one.sql) for at, one in expected.items()}
+    first = {at: columns[at] if one.sufficient is None else named(one.sufficient) for at, one in expected.items()}
+    return rows.select("*", *(F.expr(sql).alias(name) for sql, name in by_sql.items())), first, columns
 
 
 def _ask(batch: Any, asked: dict[int, Expected], columns: dict[int, str], detail: str) -> dict[int, Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quality.gate import preload_in_background, run_gate
-from quality.suites import gold_suite, silver_suite
+from quality.suites import SuiteSpec, gold_suite, silver_suite
 from tests.packs import PACKED_CONTRACTS
 from tests.quality.contracts import everything
 from tests.quality.corpus import WHOLE_1, WHOLE_2, record
@@ -64,11 +65,34 @@ def test_each_broken_row_rule_of_silver_is_named(spark: "SparkSession") -> None:
     ]
 
 
+def test_ids_that_share_a_hash_are_told_apart(spark: "SparkSession") -> None:
+    suite = silver_suite(ACCESS)
+    colliding = tuple(replace(one, sufficient=one.sufficient and "0L") for one in suite.expectations)
+    assert colliding != suite.expectations
+    assert run_gate(accesses(spark), SuiteSpec(suite.name, colliding), "silver", "access").failed == ()
+
+
+def test_only_a_pseudonym_is_certainly_one(spark: "SparkSession") -> None:
+    one = "'" + "0123456789abcdef" * 4 + "'"
+    wrong = [f"upper({one})", f"substr({one}, 2)", f"concat({one}, 'a')", f"concat(substr({one}, 2), char(10))"]
+    wrong += [f"translate({one}, 'f', 'g')", f"translate({one}, '0', '٠')", f"concat(substr({one}, 3), 'é')"]
+    (asked,) = (each for each in silver_suite(ACCESS).expectations if each.kind.endswith("regex") and each.sufficient)
+    texts = spark.range(1).selectExpr(f"explode(array({one}, {', '.join(wrong)})) AS {asked.label}")
+    doubtful = [row.doubtful for row in texts.selectExpr(f"{asked.sufficient} AS doubtful").collect()]
+    assert doubtful == [None, *(row[0] for row in texts.collect()[1:])]
+
+
 def test_a_wrong_type_and_a_lost_column_of_silver_are_named(spark: "SparkSession") -> None:
+    from pyspark.sql import functions as F
+
     rows = accesses(spark)
     retyped = rows.withColumn("access_count", rows["access_count"].cast("double"))
     assert run_gate(retyped, silver_suite(ACCESS), "silver", "access").failed == (
         "silver.access: expect_column_values_to_be_of_type(access_count) failed: observed DoubleType",
+    )
+    nested = rows.withColumn("user_id", F.array("user_id"))
+    assert "silver.access: expect_column_values_to_be_of_type(user_id) failed: observed ArrayType" in (
+        run_gate(nested, silver_suite(ACCESS), "silver", "access").failed
     )
     lost = run_gate(rows.drop("tenant_id"), silver_suite(ACCESS), "silver", "access")
     assert lost.failed == ("silver.access: expect_table_columns_to_match_set failed: no column tenant_id",)
