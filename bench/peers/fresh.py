@@ -58,12 +58,12 @@ def main() -> None:
     found: dict[str, list[list[float]]] = {}
     with Deployment(kafka=True) as deployment:
         for number in range(asked.runs):
-            for name, peer in systems.items():
+            for place, (name, peer) in enumerate(systems.items()):
                 if asked.only.lower() not in name.lower():
                     continue
                 print(f"run {number + 1}: {name}", file=sys.stderr, flush=True)
                 try:
-                    delays = measure(deployment, peer, f"fresh{len(found)}-{number}.", asked.seconds)
+                    delays = measure(deployment, peer, f"fresh{place}-{number}.", asked.seconds)
                     found.setdefault(name, []).append(delays)
                 except (Unavailable, Failed) as problem:
                     report.notes.append(f"{name}: {problem}")
