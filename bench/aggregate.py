@@ -12,9 +12,9 @@ import time
 from pyspark.sql import DataFrame
 
 from conf.settings import PACKAGED, load_settings
-from runtime.spark_session import build_session
 from spark_jobs.build_gold import pack_rows, shape_rows
 from spark_jobs.event_columns import with_event_columns
+from spark_jobs.script import spark_source
 from spark_jobs.window_groups import group_events
 from tidemark.keys import LakeTables
 from tidemark.metrics.registry import load_registry
@@ -27,7 +27,7 @@ def main(contract: str, name: str) -> None:
     settings = load_settings()
     registry = load_registry(settings.definition_folders, PACKAGED)
     contracts, metric = registry.contracts[contract], registry.metrics[name]
-    spark = build_session("tidemark-bench", settings)
+    spark = spark_source("bench", settings)()
     silver = spark.read.format("delta").load(LakeTables(settings.lake_uri).silver(contract))
     groups = group_events(with_event_columns(silver, contracts), metric, contracts)
     shaped = shape_rows(groups, metric, 1)

@@ -3,7 +3,8 @@
 Access events of one day, 10,000 devices, `device_access` at 10m and 30m. `tidemark batch` is measured as a whole (its
 own clock, without the start of the JVM). Beside it the aggregates alone, over the same silver files, each making the
 same columns: Spark, with the product's own plan, as the first thing of a session and warm, DuckDB and Polars; and the
-whole job written by hand in DuckDB: read bronze, keep the first of each id, aggregate.
+whole job written by hand in DuckDB: read bronze, keep the first of each id, aggregate. Late events come twice: over the
+whole day, so that all of it is sealed again, and of the day's last hour, as an outage leaves them.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from conf.settings import PACKAGED
 from tidemark.keys import LakeTables
 from tidemark.windows import iso
 
+HOUR_S = 3_600
 DAY_S = 86_400
 LATE_SHARE = 0.01
 REFERENCE = 10_000_000
@@ -61,7 +63,7 @@ def measure(size: int, runs: int, report: Report, *, has_goals: bool) -> None:
     midnight = int(time.time()) // DAY_S * DAY_S
     with Deployment() as deployment:
         deployment.environment["TIDEMARK_DEFINITIONS"] = str(_definitions(deployment.folder))
-        fill(deployment, size, midnight - DAY_S)
+        take(deployment, size, midnight - DAY_S, DAY_S, seed=1)
         kept = deployment.folder / "kept"
         deployment.home.rename(kept)
         seen: dict[str, list[float]] = {}
@@ -97,34 +99,29 @@ def one_run(deployment: Deployment, size: int, midnight: int) -> dict[str, float
         tables.bronze_events("access"), _GROUPS.replace("events,", f"({_FIRST}) AS events,")
     )
     assert groups == by_other == again
-    late = deployment.folder / "late.ndjson"
-    simulate(late, round(size * LATE_SHARE), midnight - DAY_S, seed=2)
-    take(deployment, late)
-    second = batch(deployment, midnight)
-    assert second["contracts"]["access"]["added"] == round(size * LATE_SHARE)
-    return {**found, "reseal_s": second["seconds"]}
+    found["reseal_s"] = sealed_again(deployment, size, midnight, DAY_S, seed=2)
+    found["reseal_hour_s"] = sealed_again(deployment, size, midnight, HOUR_S, seed=3)
+    return found
 
 
-def fill(deployment: Deployment, size: int, start: int) -> None:
-    """`size` events in bronze."""
-    file = deployment.folder / "day.ndjson"
-    simulate(file, size, start, seed=1)
-    take(deployment, file)
-    file.unlink()
+def sealed_again(deployment: Deployment, size: int, midnight: int, last_s: int, *, seed: int) -> float:
+    """Seconds of a batch after late events, `LATE_SHARE` of `size`, of the last `last_s` seconds of the day."""
+    late = round(size * LATE_SHARE)
+    take(deployment, late, midnight - last_s, last_s, seed=seed)
+    again = batch(deployment, midnight)
+    assert again["contracts"]["access"]["added"] == late
+    return float(again["seconds"])
 
 
-def simulate(file: Path, size: int, start: int, *, seed: int) -> None:
-    """A day of traffic as a file."""
-    file.unlink(missing_ok=True)
-    given = ["--rate", str(size / DAY_S), "--seconds", str(DAY_S), "--seed", str(seed), "--keys", "10000"]
+def take(deployment: Deployment, size: int, start: int, seconds: int, *, seed: int) -> None:
+    """Traffic of `seconds` from `start` on, `size` events, through the source into bronze; no speed views."""
+    file = deployment.folder / "traffic.ndjson"
+    given = ["--rate", str(size / seconds), "--seconds", str(seconds), "--seed", str(seed), "--keys", "10000"]
     command = [str(TIDEMARK), "simulate", "access", *given, "--start", iso(start), "--to", str(file)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={"TIDEMARK_HOME": str(file.parent / "made")})
-
-
-def take(deployment: Deployment, file: Path) -> None:
-    """The file's records through the source into bronze; no speed views."""
     deployment.run("ingest", "access", str(file))
     deployment.module("bench.lanes", "access", "lake")
+    file.unlink()
 
 
 def batch(deployment: Deployment, midnight: int) -> dict[str, Any]:
