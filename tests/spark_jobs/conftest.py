@@ -43,6 +43,11 @@ def access(event_id: str, at_s: float, count: int = 1, device: str = "dev-1") ->
     return {"event_id": event_id, "timestamp": moment, "device_id": device, "user_id": "u-1", "access_count": count}
 
 
+def no_spark() -> "SparkSession":
+    """The session of a batch that must not need one."""
+    raise AssertionError("Spark was asked for")
+
+
 class Lake:
     """One home with the access contract and one metric; `arrive`, then `batch`."""
 
