@@ -1,10 +1,12 @@
 """`/v1/metrics`: what there is, answers, parity."""
 
 import asyncio
+from functools import lru_cache
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from starlette.datastructures import QueryParams
 
 from serving import schemas
 from serving.openapi import QUERY_PARAMETERS, errors
@@ -17,6 +19,9 @@ from tidemark.publication import Publication
 from tidemark.windows import iso, window_name
 
 router = APIRouter(prefix="/v1/metrics", tags=["metrics"])
+
+KEPT_QUESTIONS, KEPT_LENGTH = 4_096, 512
+"""Questions whose parsed form is kept, and bytes of the longest: strangers must not fill the memory with them."""
 
 
 @router.get("", responses={200: {"model": schemas.MetricList}, **errors(503)})
@@ -35,7 +40,8 @@ async def list_metrics(services: Wired) -> Response:
 )
 async def get_answer(name: str, request: Request, services: Wired) -> Response:
     """One answer: sealed points from batch, later ones from speed, gaps named."""
-    asked = Asked.of(name, request.query_params.multi_items())
+    query_string = request.scope["query_string"]
+    asked = (_kept_question if len(query_string) <= KEPT_LENGTH else _question)(name, query_string)
     answer = await services.answers.answer(asked, request.headers.get("if-none-match"))
     services.telemetry.answers.labels(name, str(answer.complete).lower()).inc()
     return answer_reply(answer)
@@ -47,6 +53,14 @@ async def get_parity(name: str, services: Wired) -> Response:
     metric = services.catalogue.metric(name)
     rows = await asyncio.to_thread(read_parity, services.lake, services.tables, metric.name)
     return json_reply({"metric": metric.name, "parity": rows})
+
+
+def _question(name: str, query_string: bytes) -> Asked:
+    return Asked.of(name, QueryParams(query_string).multi_items())
+
+
+_kept_question = lru_cache(maxsize=KEPT_QUESTIONS)(_question)
+"""An app that shows an answer asks for it again and again."""
 
 
 def _entry(metric: Metric, publication: Publication | None) -> dict[str, Any]:
