@@ -39,11 +39,14 @@ THREADED_FROM = 2_000
 class Situation:
     """What one answer is built on: read once, used for all its parts. `head` None: Redis does not answer.
 
-    `mark`: what is added to the answer when too many records were refused lately.
+    `base_s`: the declared window that is read. `mark`: what is added to the answer when too many records were refused
+    lately.
     """
 
     metric: Metric
     query: Query
+    base_s: int
+    selection: Selection
     head: Head | None
     publication: Publication | None
     speed: SpeedState | None
@@ -114,27 +117,27 @@ class AnswerService:
         """Publication and progress, read before any partial. A definition that batch has not published yet gives way
         to the published one."""
         metric = self._catalogue.metric(asked.metric)
-        query = asked.check(metric)
-        head, publication = await self._head(metric, query)
-        served = self._catalogue.served(metric, publication)
-        if served.family != metric.family:
-            metric, query = served, asked.check(served)
-            head, publication = await self._head(metric, query)
-            if publication is not None and publication.family != metric.family:
-                raise Fault(f"{metric.name}: its definition is being replaced right now")
+        situation = await self._situation(metric, asked.check(metric))
+        served = self._catalogue.served(metric, situation.publication)
+        if served.family == metric.family:
+            return situation
+        situation = await self._situation(served, asked.check(served))
+        if situation.publication is not None and situation.publication.family != served.family:
+            raise Fault(f"{metric.name}: its definition is being replaced right now")
+        return situation
+
+    async def _situation(self, metric: Metric, query: Query) -> Situation:
+        base_s, selection = base_window(metric, query.window_s), Selection.of(metric, query.filters)
+        try:
+            head = await self._speed.head(metric, base_s, query.span, selection.dims_key, query.window_s)
+        except ViewsUnavailable:
+            head = None
+        publication = head.publication if head is not None else None
+        if publication is None:
+            publication = await self._batch.publication_from_lake(metric.name)
         speed = None if head is None else await self._speed_state(metric, head)
         mark = self._quality.mark(metric, head.lake if head else None)
-        return Situation(metric, query, head, publication, speed, mark)
-
-    async def _head(self, metric: Metric, query: Query) -> tuple[Head | None, Publication | None]:
-        try:
-            key = Selection.of(metric, query.filters).dims_key
-            head = await self._speed.head(metric, base_window(metric, query.window_s), query.span, key, query.window_s)
-        except ViewsUnavailable:
-            return None, await self._batch.publication_from_lake(metric.name)
-        if head.publication is not None:
-            return head, head.publication
-        return head, await self._batch.publication_from_lake(metric.name)
+        return Situation(metric, query, base_s, selection, head, publication, speed, mark)
 
     async def _speed_state(self, metric: Metric, head: Head) -> SpeedState:
         """Asks the source only where it matters: when no stream runs, or it has not written for too long."""
@@ -180,25 +183,25 @@ class AnswerService:
         metric, query = situation.metric, situation.query
         if span != query.span:
             query = replace(query, span=span)
-        base_s = base_window(metric, query.window_s)
         batch_span, speed_span = split(span, situation.publication)
-        selection = Selection.of(metric, query.filters)
         sealed: Cells = {}
         if situation.publication is not None and not batch_span.is_empty:
-            sealed = await self._batch.partials(metric, situation.publication, base_s, batch_span, selection)
-        moving = await self._moving(situation, base_s, speed_span, selection)
+            sealed = await self._batch.partials(
+                metric, situation.publication, situation.base_s, batch_span, situation.selection
+            )
+        moving = await self._moving(situation, speed_span)
         merge = partial(merged_points, situation, query, self._codec(metric), sealed, moving, missing)
         if sum(map(len, sealed.values())) + sum(map(len, moving.values())) > THREADED_FROM:
             return await asyncio.to_thread(merge)
         return merge()
 
-    async def _moving(self, situation: Situation, base_s: int, span: Span, selection: Selection) -> Cells:
+    async def _moving(self, situation: Situation, span: Span) -> Cells:
         """Speed's partials."""
         head = situation.head
         if head is None or situation.metric.batch_only or span.is_empty:
             return {}
         held = tuple(start for start in head.held if span.start <= start < span.end)
-        return await self._speed.partials(situation.metric, base_s, held, selection, head)
+        return await self._speed.partials(situation.metric, situation.base_s, held, situation.selection, head)
 
     def _codec(self, metric: Metric) -> PartialCodec:
         if metric.family not in self._codecs:

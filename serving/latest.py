@@ -10,7 +10,6 @@ from serving.answer_service import Situation
 from serving.deps import Services
 from serving.documents import encode
 from serving.query import Asked
-from serving.selection import Selection
 from tidemark import keys
 from tidemark.errors import NotFound, ViewsUnavailable
 from tidemark.merge import Query
@@ -52,8 +51,7 @@ class LatestWindows:
         return document
 
     async def _latest_start(self, probe: Situation) -> int | None:
-        metric, query = probe.metric, probe.query
-        selection = Selection.of(metric, query.filters)
+        metric, query, selection = probe.metric, probe.query, probe.selection
         found: list[int | None] = []
         if probe.head is not None and selection.dims_key is not None and not metric.batch_only:
             with suppress(ViewsUnavailable):
