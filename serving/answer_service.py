@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from serving.answer import Answer
 from serving.backlog import Backlogs
@@ -33,6 +33,16 @@ five minutes. One that hung in between (a machine that slept, a stopped process)
 ATTEMPTS = 2
 THREADED_FROM = 2_000
 """Partials in an answer beyond which merging leaves the event loop, so that small answers do not wait behind it."""
+
+
+class _Reading(NamedTuple):
+    """The first part of a Situation, in its order: what must be known to tell which definition answers."""
+
+    query: Query
+    base_s: int
+    selection: Selection
+    head: Head | None
+    publication: Publication | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +127,18 @@ class AnswerService:
         """Publication and progress, read before any partial. A definition that batch has not published yet gives way
         to the published one."""
         metric = self._catalogue.metric(asked.metric)
-        situation = await self._situation(metric, asked.check(metric))
-        served = self._catalogue.served(metric, situation.publication)
-        if served.family == metric.family:
-            return situation
-        situation = await self._situation(served, asked.check(served))
-        if situation.publication is not None and situation.publication.family != served.family:
-            raise Fault(f"{metric.name}: its definition is being replaced right now")
-        return situation
+        reading = await self._read(metric, asked.check(metric))
+        served = self._catalogue.served(metric, reading.publication)
+        if served.family != metric.family:
+            metric, reading = served, await self._read(served, asked.check(served))
+            if reading.publication is not None and reading.publication.family != metric.family:
+                raise Fault(f"{metric.name}: its definition is being replaced right now")
+        head = reading.head
+        speed = None if head is None else await self._speed_state(metric, head)
+        mark = self._quality.mark(metric, head.lake if head else None)
+        return Situation(metric, *reading, speed, mark)
 
-    async def _situation(self, metric: Metric, query: Query) -> Situation:
+    async def _read(self, metric: Metric, query: Query) -> _Reading:
         base_s, selection = base_window(metric, query.window_s), Selection.of(metric, query.filters)
         try:
             head = await self._speed.head(metric, base_s, query.span, selection.dims_key, query.window_s)
@@ -135,9 +147,7 @@ class AnswerService:
         publication = head.publication if head is not None else None
         if publication is None:
             publication = await self._batch.publication_from_lake(metric.name)
-        speed = None if head is None else await self._speed_state(metric, head)
-        mark = self._quality.mark(metric, head.lake if head else None)
-        return Situation(metric, query, base_s, selection, head, publication, speed, mark)
+        return _Reading(query, base_s, selection, head, publication)
 
     async def _speed_state(self, metric: Metric, head: Head) -> SpeedState:
         """Asks the source only where it matters: when no stream runs, or it has not written for too long."""
