@@ -198,5 +198,5 @@ def test_a_second_batch_beside_a_running_one_is_refused(lake: Lake) -> None:
         lake.batch(HOUR)
 
 
-def test_nothing_to_compute_needsno_spark(lake: Lake) -> None:
+def test_nothing_to_compute_needs_no_spark(lake: Lake) -> None:
     assert nightly.run(no_spark, lake.settings, lake.registry, T0 + HOUR, T0 + 2.0 * HOUR).passed
